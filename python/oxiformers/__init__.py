@@ -1,0 +1,3 @@
+"""The Transformers quick tour on a Rust core."""
+
+__version__ = "0.1.0"

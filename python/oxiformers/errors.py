@@ -1,0 +1,68 @@
+"""The exceptions oxiformers raises: each also is the built-in class a caller would expect to catch."""
+
+from __future__ import annotations
+
+
+class OxiformersError(Exception):
+    """The base of every error raised on purpose.
+
+    Attributes:
+        path: the file or folder concerned, or None.
+        key: where in it (a JSON path, a tensor's name), or the argument's name, or None.
+        expected: what is asked for at that place, in words, or None.
+        actual: what was found or passed, in words, or None.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        path: str | None = None,
+        key: str | None = None,
+        expected: str | None = None,
+        actual: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.path = path
+        self.key = key
+        self.expected = expected
+        self.actual = actual
+
+
+class FileError(OxiformersError, OSError):
+    """A file could not be opened, read, mapped or written."""
+
+    def __init__(
+        self, message: str, *, path: str | None = None, errno: int | None = None, key: str | None = None
+    ) -> None:
+        OxiformersError.__init__(self, message, path=path, key=key)
+        self.errno = errno
+        self.filename = path
+
+
+class MissingFileError(FileError, FileNotFoundError):
+    """A file or folder that is needed is not there; nor is it in the cache or on the Hub."""
+
+
+class FormatError(OxiformersError, ValueError):
+    """A file does not hold what its format promises."""
+
+
+class UnsupportedError(OxiformersError, ValueError):
+    """A well-formed request for something this version does not have."""
+
+
+class ArgumentError(OxiformersError, ValueError):
+    """An argument is out of range or contradicts another one."""
+
+
+class InputTypeError(OxiformersError, TypeError):
+    """An input has the wrong type, such as a number where a string is due."""
+
+
+class ConfigError(OxiformersError, ValueError):
+    """A config value has the wrong type or contradicts another value or the weights."""
+
+
+class WeightsError(OxiformersError, ValueError):
+    """The weights do not fit the model: missing, unexpected, of another shape or dtype."""
