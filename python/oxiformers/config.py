@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, dataclass_transform
 
 from . import config_types, files, hub
+from .config_file import CONFIG_NAME, read_config, refuse_remote_code, untag_floats
 from .errors import ConfigError, UnsupportedError
 from .logging import get_logger
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     import torch
 
 logger = get_logger(__name__)
-
-CONFIG_NAME = "config.json"
 
 #: What `dtype` may name.
 DTYPES = (
@@ -297,7 +296,7 @@ class Config:
         given = {key: value for key, value in values.items() if key.lstrip("_") != "attn_implementation"}
         given.pop("model_type", None)
         given |= {"_source": source, "_name_or_path": overrides.pop("_name_or_path", "")}
-        config = cls(**_untag_floats(given))
+        config = cls(**untag_floats(given))
         unused = config.update(overrides)
         if want_unused:
             return config, unused
@@ -449,35 +448,6 @@ PretrainedConfig = Config
 PreTrainedConfig = Config
 
 
-def read_config(
-    name_or_path: str | os.PathLike[str], **kwargs: Any
-) -> tuple[dict[str, Any], str, dict[str, Any]]:
-    """The keys of config.json as read, its path, and the arguments that are not the Hub's."""
-    arguments, rest = hub.split_hub_arguments(kwargs)
-    if os.path.isfile(name_or_path):
-        path = Path(name_or_path)
-    else:
-        path = typing.cast(Path, hub.Source(name_or_path, **arguments).file(CONFIG_NAME))
-    return files.read_json(path), str(path), rest
-
-
-def refuse_remote_code(values: dict[str, Any], source: str, trust_remote_code: bool | None) -> None:
-    """Refuses a config that asks for code of its own together with a caller who allows it.
-
-    Without `trust_remote_code` the package's own class is used, as transformers does. With it transformers
-    would run the repository's code, which oxiformers never does.
-    """
-    if trust_remote_code and "auto_map" in values:
-        raise UnsupportedError(
-            f"{source}: auto_map names code of the repository's own, and oxiformers never runs such code; "
-            f"without trust_remote_code=True its own {values.get('model_type')!r} is used, if it has that",
-            path=source,
-            key="auto_map",
-            expected="no auto_map, or trust_remote_code=False",
-            actual=config_types.actual_words(values["auto_map"]),
-        )
-
-
 def _alias(target: str) -> property:
     def read(self: Config) -> Any:
         return getattr(self, target)
@@ -489,7 +459,7 @@ def _alias(target: str) -> property:
 
 
 @cache
-def _defaults(cls: type[Config]) -> dict[str, Any]:
+def _defaults(cls: type[Any]) -> dict[str, Any]:
     """The class's fields with their defaults; a subclass without the decorator gets it here."""
     if "__dataclass_fields__" not in cls.__dict__:
         dataclass(cls)
@@ -505,17 +475,6 @@ def _defaults(cls: type[Config]) -> dict[str, Any]:
 
 
 @cache
-def _hints(cls: type[Config]) -> dict[str, Any]:
+def _hints(cls: type[Any]) -> dict[str, Any]:
     hints = typing.get_type_hints(cls)
     return {name: hints[name] for name in _defaults(cls) if name not in cls.attribute_map}
-
-
-def _untag_floats(value: Any) -> Any:
-    """Reads transformers 5's JSON spelling of the floats JSON lacks: {"__float__": "Infinity"}."""
-    if isinstance(value, dict):
-        if value.keys() == {"__float__"} and value["__float__"] in ("Infinity", "-Infinity", "NaN"):
-            return float(value["__float__"])
-        return {key: _untag_floats(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_untag_floats(item) for item in value]
-    return value
