@@ -1,14 +1,281 @@
-"""The Rust core: tokenization, collation and weights. Private: the public modules wrap what is here."""
+"""The compiled core: tokenization, collation and weight files, without an interpreter lock while they work."""
 
-from collections.abc import Buffer, Callable, Iterable, Sequence
-from typing import Any, final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal, TypedDict, final
 
 import numpy as np
-from numpy.typing import NDArray
+import numpy.typing as npt
+from typing_extensions import Buffer
 
 __version__: str
 
-# -- weights ---------------------------------------------------------------------------------------------------------
+# --- tokenizer -------------------------------------------------------------------------------------------------
+
+TruncationStrategy = Literal["longest_first", "only_first", "only_second"]
+PaddingStrategy = Literal["longest", "max_length"]
+Side = Literal["left", "right"]
+Text = str | Sequence[str]
+"""One sequence: a string, or a list of words where `is_pretokenized` is true."""
+
+@final
+class SavedTruncation(TypedDict):
+    max_length: int
+    strategy: TruncationStrategy
+    stride: int
+    direction: Side
+
+@final
+class SavedPadding(TypedDict):
+    strategy: PaddingStrategy
+    length: int | None
+    direction: Side
+    pad_to_multiple_of: int | None
+    pad_id: int
+    pad_type_id: int
+    pad_token: str
+
+@final
+class NormalizerOptions(TypedDict):
+    clean_text: bool
+    handle_chinese_chars: bool
+    strip_accents: bool | None
+    lowercase: bool
+
+@final
+class AddedToken:
+    """A token found in the text before the model sees it. `normalized` defaults to `not special`."""
+
+    def __new__(
+        cls,
+        content: str = "",
+        single_word: bool = False,
+        lstrip: bool = False,
+        rstrip: bool = False,
+        normalized: bool | None = None,
+        special: bool = False,
+    ) -> AddedToken: ...
+    @property
+    def content(self) -> str: ...
+    @property
+    def single_word(self) -> bool: ...
+    @property
+    def lstrip(self) -> bool: ...
+    @property
+    def rstrip(self) -> bool: ...
+    @property
+    def normalized(self) -> bool: ...
+    @property
+    def special(self) -> bool: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+    def __reduce__(
+        self,
+    ) -> tuple[type[AddedToken], tuple[str, bool, bool, bool, bool, bool]]: ...
+
+@final
+class Encoding:
+    """What one sequence or pair became. Offsets count characters; lists are built when asked for."""
+
+    @property
+    def ids(self) -> list[int]: ...
+    @property
+    def type_ids(self) -> list[int]: ...
+    @property
+    def tokens(self) -> list[str]: ...
+    @property
+    def offsets(self) -> list[tuple[int, int]]: ...
+    @property
+    def attention_mask(self) -> list[int]: ...
+    @property
+    def special_tokens_mask(self) -> list[int]: ...
+    @property
+    def word_ids(self) -> list[int | None]: ...
+    @property
+    def words(self) -> list[int | None]: ...
+    @property
+    def sequence_ids(self) -> list[int | None]: ...
+    @property
+    def n_sequences(self) -> int: ...
+    @property
+    def overflowing(self) -> list[Encoding]: ...
+    def char_to_token(self, char_pos: int, sequence_index: int = 0) -> int | None: ...
+    def char_to_word(self, char_pos: int, sequence_index: int = 0) -> int | None: ...
+    def token_to_chars(self, token_index: int) -> tuple[int, int] | None: ...
+    def token_to_word(self, token_index: int) -> int | None: ...
+    def token_to_sequence(self, token_index: int) -> int | None: ...
+    def word_to_tokens(self, word_index: int, sequence_index: int = 0) -> tuple[int, int] | None: ...
+    def word_to_chars(self, word_index: int, sequence_index: int = 0) -> tuple[int, int] | None: ...
+    def __len__(self) -> int: ...
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]: ...
+
+@final
+class Tokenizer:
+    """An immutable tokenizer. Truncation, padding and special tokens are arguments of a call, never state."""
+
+    @staticmethod
+    def from_file(path: str) -> Tokenizer: ...
+    @staticmethod
+    def from_str(json: str, source: str = "<string>") -> Tokenizer: ...
+    @staticmethod
+    def from_vocab(
+        path: str,
+        *,
+        lowercase: bool = True,
+        strip_accents: bool | None = None,
+        handle_chinese_chars: bool = True,
+        unk_token: str = "[UNK]",
+        cls_token: str = "[CLS]",
+        sep_token: str = "[SEP]",
+        pad_token: str = "[PAD]",
+        mask_token: str = "[MASK]",
+    ) -> Tokenizer: ...
+    def to_str(self, pretty: bool = False) -> str: ...
+    def with_added_tokens(self, tokens: Sequence[AddedToken]) -> Tokenizer: ...
+    def with_bert_normalizer(
+        self,
+        *,
+        lowercase: bool = True,
+        strip_accents: bool | None = None,
+        handle_chinese_chars: bool = True,
+        clean_text: bool = True,
+    ) -> Tokenizer: ...
+    def with_bert_template(self, *, cls_token: str, sep_token: str) -> Tokenizer: ...
+    def vocab_size(self, with_added: bool = True) -> int: ...
+    def vocab(self, with_added: bool = True) -> dict[str, int]: ...
+    def token_to_id(self, token: str) -> int | None: ...
+    def id_to_token(self, id: int) -> str | None: ...
+    def num_special_tokens(self, pair: bool) -> int: ...
+    @property
+    def added_tokens(self) -> list[tuple[int, AddedToken]]:
+        """Sorted by id."""
+    @property
+    def saved_truncation(self) -> SavedTruncation | None: ...
+    @property
+    def saved_padding(self) -> SavedPadding | None: ...
+    @property
+    def model_type(self) -> str:
+        """"WordPiece" or "WordLevel"."""
+    @property
+    def unk_token(self) -> str: ...
+    @property
+    def normalizer_type(self) -> str | None: ...
+    @property
+    def normalizer_options(self) -> NormalizerOptions | None: ...
+    @property
+    def pre_tokenizer_type(self) -> str | None: ...
+    @property
+    def post_processor_type(self) -> str | None: ...
+    @property
+    def decoder_type(self) -> str | None: ...
+    def encode_batch(
+        self,
+        inputs: Sequence[Text],
+        pairs: Sequence[Text | None] | None = None,
+        *,
+        is_pretokenized: bool = False,
+        add_special_tokens: bool = True,
+        truncation: TruncationStrategy | None = None,
+        max_length: int | None = None,
+        stride: int = 0,
+        truncation_side: Side = "right",
+        padding: PaddingStrategy | None = None,
+        pad_to_multiple_of: int | None = None,
+        padding_side: Side = "right",
+        pad_id: int = 0,
+        pad_type_id: int = 0,
+        pad_token: str = "[PAD]",
+        return_overflowing: bool = False,
+    ) -> list[Encoding]:
+        """Full detail. With `return_overflowing` the parts cut off are in `Encoding.overflowing`.
+
+        Raises ArgumentError (a strategy without max_length, a stride that leaves no room, a text with lone
+        surrogates) and InputTypeError (an input that is no text), each with the input's index.
+        """
+
+    def encode_batch_arrays(
+        self,
+        inputs: Sequence[Text],
+        pairs: Sequence[Text | None] | None = None,
+        *,
+        is_pretokenized: bool = False,
+        add_special_tokens: bool = True,
+        truncation: TruncationStrategy | None = None,
+        max_length: int | None = None,
+        stride: int = 0,
+        truncation_side: Side = "right",
+        padding: PaddingStrategy | None = None,
+        pad_to_multiple_of: int | None = None,
+        padding_side: Side = "right",
+        pad_id: int = 0,
+        pad_type_id: int = 0,
+        pad_token: str = "[PAD]",
+        return_overflowing: bool = False,
+        type_ids: bool = True,
+        attention_mask: bool = True,
+        special_tokens_mask: bool = False,
+        offsets: bool = False,
+    ) -> dict[str, npt.NDArray[np.int64]]:
+        """`input_ids [B, S]` and, as asked, `token_type_ids`, `attention_mask`, `special_tokens_mask` (all [B, S]),
+        `offset_mapping [B, S, 2]` (characters) and `overflow_to_sample_mapping [B]`.
+
+        Raises ArgumentError where the rows differ in length: ask for padding then.
+        """
+
+    def encode_batch_lists(
+        self,
+        inputs: Sequence[Text],
+        pairs: Sequence[Text | None] | None = None,
+        *,
+        is_pretokenized: bool = False,
+        add_special_tokens: bool = True,
+        truncation: TruncationStrategy | None = None,
+        max_length: int | None = None,
+        stride: int = 0,
+        truncation_side: Side = "right",
+        padding: PaddingStrategy | None = None,
+        pad_to_multiple_of: int | None = None,
+        padding_side: Side = "right",
+        pad_id: int = 0,
+        pad_type_id: int = 0,
+        pad_token: str = "[PAD]",
+        return_overflowing: bool = False,
+        type_ids: bool = True,
+        attention_mask: bool = True,
+        special_tokens_mask: bool = False,
+        offsets: bool = False,
+    ) -> dict[str, list[list[int]] | list[list[tuple[int, int]]] | list[int]]:
+        """The same keys as `encode_batch_arrays`, as lists, a row as long as its text."""
+
+    def encode_batch_packed(
+        self,
+        inputs: Sequence[Text],
+        pairs: Sequence[Text | None] | None = None,
+        *,
+        is_pretokenized: bool = False,
+        add_special_tokens: bool = True,
+        truncation: TruncationStrategy | None = None,
+        max_length: int | None = None,
+        stride: int = 0,
+        truncation_side: Side = "right",
+        return_overflowing: bool = False,
+    ) -> dict[str, npt.NDArray[np.int64]]:
+        """`input_ids [T]`, `token_type_ids [T]`, `position_ids [T]` (from 0 in each row), `cu_seqlens [B + 1]` and,
+        with `return_overflowing`, `overflow_to_sample_mapping [B]`."""
+
+    def encode_batch_flat(
+        self, texts: Sequence[str], add_special_tokens: bool = True
+    ) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
+        """All ids after one another, and where each text starts: `ids[offsets[i]:offsets[i + 1]]`."""
+
+    def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str: ...
+    def decode_batch(self, batch: Sequence[Sequence[int]], skip_special_tokens: bool = True) -> list[str]: ...
+    def decoder_cleanup(self) -> bool | None:
+        """Whether the decoder joins punctuation and contractions to the word before; None without one."""
+
+# --- collate and weights ---------------------------------------------------------------------------------------
+
+# --- weights -------------------------------------------------------------------------------------------------
 
 @final
 class SafetensorsFile(Buffer):
@@ -48,26 +315,26 @@ def save_safetensors(
     when its turn has come.
     """
 
-# -- collate ---------------------------------------------------------------------------------------------------------
+# --- collate -------------------------------------------------------------------------------------------------
 
 def pad_sequences(
-    features: Iterable[Iterable[int] | NDArray[np.integer[Any]]],
+    features: Iterable[Iterable[int] | npt.NDArray[np.integer[Any]]],
     pad_value: int,
     *,
     multiple_of: int | None = None,
     max_length: int | None = None,
     side: str = "right",
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Pads features to one rectangle: values and mask (1 at values, 0 at padding), both ``[B, S]``."""
 
 def pack_sequences(
-    features: Iterable[Iterable[int] | NDArray[np.integer[Any]]],
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    features: Iterable[Iterable[int] | npt.NDArray[np.integer[Any]]],
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Packs features one after another: values ``[T]``, positions in each ``[T]``, cu_seqlens ``[B + 1]``."""
 
 def plan_batches(
-    lengths: Iterable[int] | NDArray[np.integer[Any]], token_budget: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    lengths: Iterable[int] | npt.NDArray[np.integer[Any]], token_budget: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Sorts by length, longest first, and cuts where a batch would exceed the budget.
 
     Returns:
