@@ -273,9 +273,7 @@ class Tokenizer:
     def decoder_cleanup(self) -> bool | None:
         """Whether the decoder joins punctuation and contractions to the word before; None without one."""
 
-# --- collate and weights ---------------------------------------------------------------------------------------
-
-# --- weights -------------------------------------------------------------------------------------------------
+# --- weights ---------------------------------------------------------------------------------------------------
 
 @final
 class SafetensorsFile(Buffer):
@@ -315,7 +313,7 @@ def save_safetensors(
     when its turn has come.
     """
 
-# --- collate -------------------------------------------------------------------------------------------------
+# --- collate ---------------------------------------------------------------------------------------------------
 
 def pad_sequences(
     features: Iterable[Iterable[int] | npt.NDArray[np.integer[Any]]],
