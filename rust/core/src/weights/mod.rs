@@ -1,0 +1,14 @@
+//! Weights on disk: the safetensors format read through one private mapping, shard indices, and atomic saving.
+
+pub mod dtype;
+pub mod header;
+mod json;
+pub mod mmap;
+pub mod save;
+pub mod shard;
+
+pub use dtype::Dtype;
+pub use header::{Header, TensorInfo};
+pub use mmap::MappedFile;
+pub use save::{TensorSpec, Writer};
+pub use shard::read_shard_index;
