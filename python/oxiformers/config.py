@@ -11,9 +11,8 @@ import os
 import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, cast, dataclass_transform
 
 from . import config_types, files, hub
 from .config_file import CONFIG_NAME, read_config, refuse_remote_code, untag_floats
@@ -88,6 +87,8 @@ class Config:
     model_type: ClassVar[str] = ""
     attribute_map: ClassVar[dict[str, str]] = {}
     keys_to_ignore_at_inference: ClassVar[list[str]] = []
+    _known_defaults: ClassVar[dict[str, Any]]
+    _known_hints: ClassVar[dict[str, Any]]
 
     architectures: list[str] | None = None
     return_dict: bool = True
@@ -458,9 +459,10 @@ def _alias(target: str) -> property:
     return property(read, write, doc=f"The same as `{target}`.")
 
 
-@cache
-def _defaults(cls: type[Any]) -> dict[str, Any]:
+def _defaults(cls: type[Config]) -> dict[str, Any]:
     """The class's fields with their defaults; a subclass without the decorator gets it here."""
+    if (known := cls.__dict__.get("_known_defaults")) is not None:
+        return cast(dict[str, Any], known)
     if "__dataclass_fields__" not in cls.__dict__:
         dataclass(cls)
     result = {}
@@ -471,10 +473,14 @@ def _defaults(cls: type[Any]) -> dict[str, Any]:
             result[field.name] = field.default
         else:
             raise TypeError(f"field {field.name} of {cls.__name__} needs a default")
+    cls._known_defaults = result
     return result
 
 
-@cache
-def _hints(cls: type[Any]) -> dict[str, Any]:
-    hints = typing.get_type_hints(cls)
-    return {name: hints[name] for name in _defaults(cls) if name not in cls.attribute_map}
+def _hints(cls: type[Config]) -> dict[str, Any]:
+    """The annotations of the class's fields, aliases left out."""
+    if (known := cls.__dict__.get("_known_hints")) is None:
+        hints = typing.get_type_hints(cls)
+        known = {name: hints[name] for name in _defaults(cls) if name not in cls.attribute_map}
+        cls._known_hints = known
+    return cast(dict[str, Any], known)
