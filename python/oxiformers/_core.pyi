@@ -1,5 +1,6 @@
 """The compiled core: tokenization, collation and weight files, without an interpreter lock while they work."""
 
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, TypedDict, final
 
@@ -273,13 +274,13 @@ class Tokenizer:
     def decoder_cleanup(self) -> bool | None:
         """Whether the decoder joins punctuation and contractions to the word before; None without one."""
 
-# --- weights ---------------------------------------------------------------------------------------------------
+# --- weights ------------------------------------------------------------------------------------------------
 
 @final
-class SafetensorsFile(Buffer):
-    """A safetensors file: checked header, and the whole file, header included, as one private writable buffer.
+class SafetensorsFile:
+    """A safetensors file: a checked header, and the whole file as one private writable buffer.
 
-    Writes to the buffer never reach the file. The buffer lives as long as this object or anything made over it.
+    Writes to the buffer never reach the file. It lives as long as this object or anything made over it.
 
     Raises:
         MissingFileError, FileError: it cannot be opened or mapped.
@@ -295,9 +296,10 @@ class SafetensorsFile(Buffer):
         """The tensors' names, in the order of their bytes."""
 
     def info(self, name: str) -> tuple[str, list[int], int, int]:
-        """A tensor's dtype, shape, first byte and the byte after its last, counted from the buffer's start."""
+        """A tensor's dtype, shape, first byte and the byte after its last in the buffer."""
 
-    def __buffer__(self, flags: int, /) -> memoryview: ...
+    if sys.version_info >= (3, 12):
+        def __buffer__(self, flags: int, /) -> memoryview: ...
 
 def read_shard_index(path: str) -> dict[str, str]:
     """Which shard holds which tensor: the checked ``weight_map`` of a ``*.safetensors.index.json``."""
@@ -309,11 +311,11 @@ def save_safetensors(
 ) -> None:
     """Writes a safetensors file that appears whole or not at all; an older one stays until then.
 
-    An entry is (name, dtype, shape, source). A source is a contiguous buffer, or a function that returns one, called
-    when its turn has come.
+    An entry is (name, dtype, shape, source). A source is a contiguous buffer, or a function that returns one,
+    called when its turn has come.
     """
 
-# --- collate ---------------------------------------------------------------------------------------------------
+# --- collate ------------------------------------------------------------------------------------------------
 
 def pad_sequences(
     features: Iterable[Iterable[int] | npt.NDArray[np.integer[Any]]],
@@ -321,7 +323,7 @@ def pad_sequences(
     *,
     multiple_of: int | None = None,
     max_length: int | None = None,
-    side: str = "right",
+    side: Side = "right",
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Pads features to one rectangle: values and mask (1 at values, 0 at padding), both ``[B, S]``."""
 
@@ -336,7 +338,7 @@ def plan_batches(
     """Sorts by length, longest first, and cuts where a batch would exceed the budget.
 
     Returns:
-        order ``[N]``: batch ``k`` is ``order[boundaries[k]:boundaries[k + 1]]``, and what is computed for place ``i``
-        belongs to feature ``order[i]``.
+        order ``[N]``: batch ``k`` is ``order[boundaries[k]:boundaries[k + 1]]``, and what is computed for
+        place ``i`` belongs to feature ``order[i]``.
         boundaries ``[batches + 1]``. A feature longer than the budget is a batch of its own.
     """

@@ -174,9 +174,12 @@ struct TemporaryFile {
 impl TemporaryFile {
     fn beside(target: &str) -> Result<(Self, File)> {
         static COUNTER: AtomicU64 = AtomicU64::new(0);
+        let Some(file_name) = Path::new(target).file_name().and_then(|name| name.to_str()) else {
+            return Err(Error::argument("path", "the path of a file", format!("{target:?}")));
+        };
         loop {
             let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-            let name = format!(".oxiformers-{}-{number}.tmp", std::process::id());
+            let name = format!(".{file_name}.{}-{number}.tmp", std::process::id());
             let path = Path::new(target).with_file_name(name);
             match OpenOptions::new().write(true).create_new(true).open(&path) {
                 Ok(file) => return Ok((Self { path: Some(path) }, file)),
