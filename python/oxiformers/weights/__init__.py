@@ -1,4 +1,1 @@
-"""Weights on disk: reading safetensors checkpoints and saving them.
-
-Importing this package does not import torch; its modules do.
-"""
+"""Checkpoints: reading, loading into a model, saving."""

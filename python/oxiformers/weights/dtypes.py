@@ -34,8 +34,7 @@ _FORMAT_NAMES = {dtype: name for name, dtype in TORCH_DTYPES.items()}
 
 
 def to_torch(name: str, path: str, tensor: str) -> torch.dtype:
-    """The torch dtype of a tensor stored as `name`. Raises UnsupportedError naming the file and the
-    tensor."""
+    """The torch dtype of a tensor stored as `name`. Raises UnsupportedError naming file and tensor."""
     dtype = TORCH_DTYPES.get(name)
     if dtype is None:
         raise UnsupportedError(
@@ -55,8 +54,7 @@ def to_format(dtype: torch.dtype, tensor: str) -> str:
 
 
 def shape_in_torch(dtype: torch.dtype, shape: list[int], path: str, tensor: str) -> torch.Size:
-    """The shape torch gives a stored tensor: the format counts 4-bit values, torch the bytes that hold
-    two."""
+    """The shape torch gives a stored tensor: the format counts 4-bit values, torch the pairs in a byte."""
     if dtype is not torch.float4_e2m1fn_x2:
         return torch.Size(shape)
     if not shape or shape[-1] % 2:

@@ -159,8 +159,7 @@ def _write(path: Path, tensors: dict[str, torch.Tensor], metadata: Mapping[str, 
 
 
 def _bytes_of(tensor: torch.Tensor) -> Callable[[], memoryview]:
-    """The bytes, made when asked for: a copy (from a device, of a strided tensor) lives only while it is
-    written."""
+    """The bytes, made when asked for: a copy (from a device, say) lives only while it is written."""
 
     def read() -> memoryview:
         plain = tensor.resolve_conj().resolve_neg().cpu().contiguous()
