@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -35,16 +35,15 @@ class Checkpoint:
     def __init__(self, files: Iterable[SafetensorsFile], located: dict[str, SafetensorsFile]) -> None:
         files = list(files)
         self.paths = [Path(file.path) for file in files]
-        self.metadata: dict[str, str] = {}
-        self.aliases: dict[str, str] = {}
+        metadata: dict[str, str] = {}
+        aliases: dict[str, str] = {}
         for file in files:
-            metadata = file.metadata
-            self.metadata = metadata | self.metadata
-            self.aliases |= {
-                alias: stored
-                for alias, stored in metadata.items()
-                if alias != "format" and alias not in located and located.get(stored) is file
-            }
+            for key, text in file.metadata.items():
+                metadata.setdefault(key, text)
+                if key != "format" and key not in located and located.get(text) is file:
+                    aliases[key] = text
+        self.metadata: Mapping[str, str] = metadata
+        self.aliases: Mapping[str, str] = aliases
         self._located = located
 
     @classmethod
