@@ -8,7 +8,7 @@ import os
 import threading
 from abc import ABCMeta
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -20,14 +20,12 @@ from oxiformers.errors import ArgumentError, InputTypeError, UnsupportedError
 from oxiformers.logging import get_logger
 from oxiformers.models import placement
 from oxiformers.models.checkpointing import GradientCheckpointing
+from oxiformers.models.embeddings import WordEmbeddings
 from oxiformers.weights import load, meta
 from oxiformers.weights.checkpoint import Checkpoint
 from oxiformers.weights.save import PYTORCH_METADATA, save_state_dict
 
 logger = get_logger(__name__)
-
-# Where the models keep the embedding of their input, seen from the base model.
-_INPUT_EMBEDDINGS = ("embeddings.word_embeddings", "embed_tokens", "shared", "wte")
 
 # Arguments of transformers' from_pretrained that steer its own loading and have nothing to steer here.
 _WITHOUT_EFFECT = frozenset(
@@ -57,7 +55,7 @@ class _InitialisedAfterConstruction(ABCMeta):
         return model
 
 
-class PreTrainedModel(GradientCheckpointing, metaclass=_InitialisedAfterConstruction):
+class PreTrainedModel(GradientCheckpointing, WordEmbeddings, metaclass=_InitialisedAfterConstruction):
     """A model with a config: subclasses build their modules in `__init__(self, config)`.
 
     The weights of a model that is constructed are initialised by `_init_weights` once the outermost
@@ -75,9 +73,7 @@ class PreTrainedModel(GradientCheckpointing, metaclass=_InitialisedAfterConstruc
     """
 
     config_class: ClassVar[type[Config]] = Config
-    base_model_prefix: ClassVar[str] = ""
     main_input_name: ClassVar[str] = "input_ids"
-    tied: ClassVar[Mapping[str, str]] = {}
     legacy: ClassVar[Mapping[str, str]] = {
         "LayerNorm.gamma": "LayerNorm.weight",
         "LayerNorm.beta": "LayerNorm.bias",
@@ -99,7 +95,7 @@ class PreTrainedModel(GradientCheckpointing, metaclass=_InitialisedAfterConstruc
         self.config = config
 
     def post_init(self) -> None:
-        """Does nothing, for constructors written for transformers: weights are initialised after construction."""
+        """Does nothing, for constructors written for transformers: weights are initialised afterwards."""
 
     # Construction
 
@@ -415,13 +411,6 @@ class PreTrainedModel(GradientCheckpointing, metaclass=_InitialisedAfterConstruc
     # What callers ask
 
     @property
-    def base_model(self) -> nn.Module:
-        """The model without its head; itself where it has none."""
-        return cast(
-            nn.Module, getattr(self, self.base_model_prefix, self) if self.base_model_prefix else self
-        )
-
-    @property
     def device(self) -> torch.device:
         """Where the weights lie: the first one's device."""
         return next((tensor.device for tensor in self.parameters()), torch.device("cpu"))
@@ -448,56 +437,6 @@ class PreTrainedModel(GradientCheckpointing, metaclass=_InitialisedAfterConstruc
             for tensor in self.parameters()
             if id(tensor) not in excluded and (tensor.requires_grad or not only_trainable)
         )
-
-    def get_input_embeddings(self) -> nn.Module:
-        """The embedding of input_ids."""
-        holder, name = self._input_embedding()
-        return cast(nn.Module, getattr(holder, name))
-
-    def set_input_embeddings(self, value: nn.Module) -> None:
-        """Replaces the embedding of input_ids, and ties again what is tied to it."""
-        holder, name = self._input_embedding()
-        setattr(holder, name, value)
-        self.tie_weights()
-
-    def _input_embedding(self) -> tuple[nn.Module, str]:
-        base = self.base_model
-        for path in _INPUT_EMBEDDINGS:
-            parent, _, name = path.rpartition(".")
-            holder = getattr(base, parent, None) if parent else base
-            if holder is not None and hasattr(holder, name):
-                return holder, name
-        raise NotImplementedError(f"{type(self).__name__} does not say which embedding its input has")
-
-    def get_output_embeddings(self) -> nn.Module | None:
-        """The layer from hidden states to the vocabulary, or None."""
-        holder, name = self._output_embedding()
-        return cast(nn.Module, getattr(holder, name)) if holder is not None else None
-
-    def set_output_embeddings(self, value: nn.Module) -> None:
-        """Replaces the layer from hidden states to the vocabulary. Raises ArgumentError where there is
-        none."""
-        holder, name = self._output_embedding()
-        if holder is None:
-            raise ArgumentError(f"{type(self).__name__} has no output embeddings", key="value")
-        setattr(holder, name, value)
-
-    def _output_embedding(self) -> tuple[nn.Module | None, str]:
-        for name in ("lm_head.weight", *self.tied):
-            path, _, attribute = name.rpartition(".")
-            parent, _, child = path.rpartition(".")
-            try:
-                holder = self.get_submodule(parent)
-            except AttributeError:
-                continue
-            module = getattr(holder, child, None)
-            if (
-                attribute == "weight"
-                and isinstance(module, nn.Module)
-                and not isinstance(module, nn.Embedding)
-            ):
-                return holder, child
-        return None, ""
 
     @classmethod
     def can_generate(cls) -> bool:
