@@ -1,10 +1,12 @@
 """The compiled core: tokenization, collation and weight files, without an interpreter lock while they work."""
 
-from collections.abc import Sequence
-from typing import Literal, TypedDict, final
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal, TypedDict, final
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import Buffer
 
 __version__: str
 
@@ -272,4 +274,71 @@ class Tokenizer:
     def decoder_cleanup(self) -> bool | None:
         """Whether the decoder joins punctuation and contractions to the word before; None without one."""
 
-# --- collate and weights ---------------------------------------------------------------------------------------
+# --- weights ------------------------------------------------------------------------------------------------
+
+@final
+class SafetensorsFile:
+    """A safetensors file: a checked header, and the whole file as one private writable buffer.
+
+    Writes to the buffer never reach the file. It lives as long as this object or anything made over it.
+
+    Raises:
+        MissingFileError, FileError: it cannot be opened or mapped.
+        FormatError: it is not a safetensors file; ``key`` names the tensor and field.
+    """
+
+    def __new__(cls, path: str) -> SafetensorsFile: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def metadata(self) -> dict[str, str]: ...
+    def keys(self) -> list[str]:
+        """The tensors' names, in the order of their bytes."""
+
+    def info(self, name: str) -> tuple[str, list[int], int, int]:
+        """A tensor's dtype, shape, first byte and the byte after its last in the buffer."""
+
+    if sys.version_info >= (3, 12):
+        def __buffer__(self, flags: int, /) -> memoryview: ...
+
+def read_shard_index(path: str) -> dict[str, str]:
+    """Which shard holds which tensor: the checked ``weight_map`` of a ``*.safetensors.index.json``."""
+
+def save_safetensors(
+    path: str,
+    entries: Sequence[tuple[str, str, Sequence[int], Buffer | Callable[[], Buffer]]],
+    metadata: dict[str, str] | None = None,
+) -> None:
+    """Writes a safetensors file that appears whole or not at all; an older one stays until then.
+
+    An entry is (name, dtype, shape, source). A source is a contiguous buffer, or a function that returns one,
+    called when its turn has come.
+    """
+
+# --- collate ------------------------------------------------------------------------------------------------
+
+def pad_sequences(
+    features: Iterable[Iterable[int] | npt.NDArray[np.integer[Any]]],
+    pad_value: int,
+    *,
+    multiple_of: int | None = None,
+    max_length: int | None = None,
+    side: Side = "right",
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Pads features to one rectangle: values and mask (1 at values, 0 at padding), both ``[B, S]``."""
+
+def pack_sequences(
+    features: Iterable[Iterable[int] | npt.NDArray[np.integer[Any]]],
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Packs features one after another: values ``[T]``, positions in each ``[T]``, cu_seqlens ``[B + 1]``."""
+
+def plan_batches(
+    lengths: Iterable[int] | npt.NDArray[np.integer[Any]], token_budget: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Sorts by length, longest first, and cuts where a batch would exceed the budget.
+
+    Returns:
+        order ``[N]``: batch ``k`` is ``order[boundaries[k]:boundaries[k + 1]]``, and what is computed for
+        place ``i`` belongs to feature ``order[i]``.
+        boundaries ``[batches + 1]``. A feature longer than the budget is a batch of its own.
+    """

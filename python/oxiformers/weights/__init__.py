@@ -1,0 +1,1 @@
+"""Checkpoints: reading, loading into a model, saving."""

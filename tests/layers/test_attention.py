@@ -1,0 +1,203 @@
+"""Every attention path against the rectangular one and against plain torch, forward and backward."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from oxiformers.layers.attention import attend
+from oxiformers.layers.layout import Layout, Segments
+from oxiformers.layers.ragged import (
+    distance_bias_matrix,
+    ragged_attention,
+    ragged_attention_reference,
+)
+
+HEADS, SIZE = 4, 8
+LENGTHS = [([3, 3, 1, 5, 0, 2], [3, 3, 1, 5, 0, 2]), ([2, 1, 4], [6, 1, 7]), ([4], [4]), ([1, 1, 1], [9, 4, 4])]
+
+
+def random_inputs(query_lengths, key_lengths, kv_heads=HEADS, dtype=torch.float64, biased=False):
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(*shape):
+        return torch.randn(*shape, generator=generator, dtype=dtype).requires_grad_()
+
+    tensors = [
+        draw(sum(query_lengths), HEADS, SIZE),
+        draw(sum(key_lengths), kv_heads, SIZE),
+        draw(sum(key_lengths), kv_heads, SIZE),
+    ]
+    return tensors, draw(HEADS, 7) if biased else None
+
+
+@pytest.mark.parametrize("lengths", LENGTHS)
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("kv_heads", [4, 2, 1])
+@pytest.mark.parametrize("biased", [False, True])
+def test_ragged_equals_sequence_by_sequence(lengths, causal, kv_heads, biased):
+    query_lengths, key_lengths = (torch.tensor(side) for side in lengths)
+    tensors, bias = random_inputs(*lengths, kv_heads, biased=biased)
+    inputs = [*tensors, bias] if biased else tensors
+    options = {"distance_bias": bias, "causal": causal}
+    ours = ragged_attention(*tensors, query_lengths, key_lengths, **options)
+    theirs = ragged_attention_reference(*tensors, query_lengths, key_lengths, **options)
+    torch.testing.assert_close(ours, theirs)
+    weight = torch.randn_like(ours)
+    for ours_grad, their_grad in zip(
+        torch.autograd.grad((ours * weight).sum(), inputs),
+        torch.autograd.grad((theirs * weight).sum(), inputs),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours_grad, their_grad)
+
+
+def test_keys_may_be_absent():
+    tensors, _ = random_inputs([2, 3], [0, 4])
+    output = ragged_attention(*tensors, torch.tensor([2, 3]), torch.tensor([0, 4]))
+    assert output[:2].abs().max() == 0 and output[2:].abs().min() > 0
+    output.sum().backward()
+    assert tensors[0].grad[:2].abs().max() == 0
+
+
+def test_dropout_backward_is_the_gradient_of_the_same_draw():
+    tensors, _ = random_inputs([3, 3, 5], [3, 3, 5])
+    lengths = torch.tensor([3, 3, 5])
+
+    def run(*inputs):
+        torch.manual_seed(7)
+        return ragged_attention(*inputs, lengths, lengths, dropout=0.4)
+
+    assert not torch.equal(run(*tensors), ragged_attention(*tensors, lengths, lengths))
+    assert torch.autograd.gradcheck(run, tensors)
+
+
+def test_dropout_keeps_the_mean():
+    torch.manual_seed(0)
+    query = torch.randn(8, HEADS, SIZE)
+    value = torch.ones(8, HEADS, SIZE)
+    lengths = torch.tensor([8])
+    draws = torch.stack([ragged_attention(query, query, value, lengths, lengths, dropout=0.3) for _ in range(400)])
+    assert abs(draws.mean().item() - 1.0) < 0.02
+
+
+def test_operator_is_well_formed():
+    tensors, bias = random_inputs([3, 3, 5], [3, 3, 5], dtype=torch.float32, biased=True)
+    lengths = torch.tensor([3, 3, 5])
+    arguments = (*tensors, lengths, lengths, bias, None, True, 0.3, 0.0)
+    torch.library.opcheck(torch.ops.oxiformers.ragged_attention.default, arguments)
+
+
+@pytest.mark.parametrize("query_length,key_length", [(1, 1), (4, 4), (2, 9), (1, 6)])
+def test_distance_bias_matrix_is_the_bias_of_each_distance(query_length, key_length):
+    table = torch.arange(3 * 7.0).view(3, 7)
+    matrix = distance_bias_matrix(table, query_length, key_length)
+    for row in range(query_length):
+        for column in range(key_length):
+            distance = column - (key_length - query_length + row)
+            expected = table[:, max(-3, min(3, distance)) + 3]
+            assert torch.equal(matrix[:, row, column], expected)
+
+
+MASKS = {
+    "right": [[1, 1, 1, 0, 0], [1, 1, 1, 1, 1], [1, 0, 0, 0, 0]],
+    "left": [[0, 0, 1, 1, 1], [1, 1, 1, 1, 1], [0, 0, 0, 0, 1]],
+    "holes": [[1, 0, 1, 0, 1], [0, 1, 1, 1, 0], [1, 1, 1, 1, 1]],
+    "empty row": [[0, 0, 0, 0, 0], [1, 1, 0, 0, 0], [1, 1, 1, 1, 0]],
+}
+
+
+@pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS.keys())
+@pytest.mark.parametrize("causal", [False, True])
+def test_packed_equals_rectangular(mask, causal):
+    mask = torch.tensor(mask)
+    torch.manual_seed(0)
+    padded = [torch.randn(3, 5, heads, SIZE, dtype=torch.float64) for heads in (HEADS, 2, 2)]
+    packed, rectangular = Layout.of(mask, mask), Layout.of(mask, mask, rectangular=True)
+    assert (packed.form, rectangular.form) == ("packed", "rectangular")
+    ours = packed.unpack(attend(*map(packed.pack, padded), packed, causal=causal)[0])
+    output, probabilities = attend(*padded, rectangular, causal=causal)
+    torch.testing.assert_close(ours, rectangular.unpack(output))
+    sums = probabilities.sum(-1)
+    assert ((sums - 1).abs().lt(1e-9) | (sums == 0)).all()
+
+
+def test_uniform_equals_rectangular():
+    torch.manual_seed(0)
+    padded = [torch.randn(2, 6, heads, SIZE, dtype=torch.float64) for heads in (HEADS, 1, 1)]
+    table = torch.randn(HEADS, 5, dtype=torch.float64)
+    ids = torch.ones(2, 6)
+    for causal in (False, True):
+        for bias in (None, table):
+            uniform, _ = attend(*padded, Layout.of(ids, None), causal=causal, distance_bias=bias)
+            plain, _ = attend(
+                *padded, Layout.of(ids, None, rectangular=True), causal=causal, distance_bias=bias
+            )
+            torch.testing.assert_close(uniform, plain)
+
+
+def test_cross_attention_packs_in_the_order_of_its_queries():
+    torch.manual_seed(0)
+    query_mask = torch.tensor([[1, 1, 1, 1], [1, 0, 0, 0], [1, 1, 0, 0]])
+    key_mask = torch.tensor([[1, 1, 0, 0, 0], [1, 1, 1, 0, 0], [1, 1, 1, 1, 1]])
+    q, k, v = (torch.randn(3, n, HEADS, SIZE, dtype=torch.float64) for n in (4, 5, 5))
+    plain = Layout.of(query_mask, query_mask, rectangular=True)
+    expected = plain.unpack(attend(q, k, v, plain.attending_to(Layout.of(key_mask, key_mask, rectangular=True)))[0])
+    for queries in (Layout.of(query_mask, query_mask), Layout.of(query_mask, None)):
+        keys = Layout.of(key_mask, key_mask, order=queries.order if queries.packed else torch.arange(3))
+        output, _ = attend(queries.pack(q), keys.pack(k), keys.pack(v), queries.attending_to(keys))
+        keep = query_mask.bool()
+        torch.testing.assert_close(queries.unpack(output)[keep], expected[keep])
+
+
+def test_layout_of_lengths():
+    layout = Layout.from_lengths([2, 0, 3])
+    assert layout.query.cu_seqlens.tolist() == [0, 2, 2, 5]
+    assert layout.positions(torch.device("cpu")).tolist() == [0, 1, 0, 1, 2]
+    tokens = torch.arange(1.0, 6.0).unsqueeze(-1)
+    assert layout.first(tokens).flatten().tolist() == [1.0, 0.0, 3.0]
+    assert layout.unpack(tokens) is tokens
+
+
+def test_first_is_in_the_order_of_rows():
+    mask = torch.tensor([[1, 1, 1], [1, 0, 0], [0, 0, 0], [1, 1, 0]])
+    tokens = torch.arange(12.0).view(4, 3, 1)
+    layout = Layout.of(mask, mask)
+    assert layout.first(layout.pack(tokens)).flatten().tolist() == [0.0, 3.0, 0.0, 9.0]
+
+
+def test_masked_first_column_stays_rectangular_for_models_that_read_it():
+    mask = torch.tensor([[0, 1], [1, 1]])
+    assert Layout.of(mask, mask, first_column=True).form == "rectangular"
+    assert Layout.of(mask, mask).form == "packed"
+    assert Segments.from_mask(mask.bool()).lengths.tolist() == [1, 2]
+
+
+def test_one_graph_serves_batches_of_differing_lengths():
+    graphs = []
+
+    def backend(graph, _):
+        graphs.append(graph)
+        return graph.forward
+
+    @torch.compile(backend=backend, fullgraph=True, dynamic=True)
+    def step(tokens, layout):
+        return attend(tokens, tokens, tokens, layout, causal=True)[0] * 2
+
+    for lengths in ([3, 6], [2, 2, 9], [4, 4, 4, 4, 1]):
+        tokens = torch.randn(sum(lengths), HEADS, SIZE)
+        layout = Layout.from_lengths(lengths)
+        expected = ragged_attention_reference(
+            tokens, tokens, tokens, layout.query.lengths, layout.query.lengths, causal=True
+        )
+        torch.testing.assert_close(step(tokens, layout), expected * 2)
+    assert len(graphs) == 1
+
+
+def test_scale_is_one_over_the_root_of_the_size():
+    tensors, _ = random_inputs([4], [4])
+    lengths = torch.tensor([4])
+    plain = ragged_attention(*tensors, lengths, lengths)
+    assert torch.equal(plain, ragged_attention(*tensors, lengths, lengths, scale=1 / math.sqrt(SIZE)))

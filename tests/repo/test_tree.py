@@ -1,0 +1,88 @@
+"""The rules every file keeps: size, documentation that is complete, no trace of one machine, one version."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import oxiformers
+import oxiformers_kernels
+from tests.repo.tree import KERNELS, PACKAGE, ROOT, files, relative
+
+MAXIMUM_LINES = 500
+DEMO_MODEL_BYTES = 4_000_000
+
+
+@pytest.mark.parametrize("path", files(".py", ".pyi", ".rs"), ids=relative)
+def test_a_file_is_one_concept(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    if "@generated" in text[:500]:
+        return
+    assert text.count("\n") <= MAXIMUM_LINES
+
+
+def modules() -> set[str]:
+    """Every module of the library: Rust, Python and kernels."""
+    rust = [path for path in files(".rs", under=ROOT / "rust") if "src" in path.relative_to(ROOT).parts]
+    python = [*files(".py", under=PACKAGE), *files(".py", under=KERNELS)]
+    return {relative(path) for path in [*rust, *python] if path.stat().st_size > 0}
+
+
+def test_the_map_names_every_module_and_nothing_else() -> None:
+    text = (ROOT / "docs" / "map.md").read_text(encoding="utf-8")
+    named = re.findall(r"^\| `([^`]+\.(?:py|rs))` \| \S.* \|$", text, flags=re.MULTILINE)
+    assert len(named) == len(set(named)), "a module is named twice"
+    assert {"missing": sorted(modules() - set(named)), "not there": sorted(set(named) - modules())} == {
+        "missing": [],
+        "not there": [],
+    }
+
+
+# One machine's paths, and the hosts packages come from; spelled so that this file does not match itself.
+FOREIGN = re.compile(
+    r"(?<![.\w])/(?:work|farm|root|home)(?=/)|/tmp/[a-z]\w*|python[h]osted|pypi[.]org|index[.]crates"
+)
+
+
+@pytest.mark.parametrize("path", [path for path in files() if path.suffix != ".lock"], ids=relative)
+def test_no_trace_of_a_machine(path: Path) -> None:
+    data = path.read_bytes()
+    if b"\0" in data[:8192]:
+        return
+    found = [
+        f"{number}: {line.strip()[:120]}"
+        for number, line in enumerate(data.decode("utf-8").splitlines(), start=1)
+        if FOREIGN.search(line)
+    ]
+    assert found == []
+
+
+def test_one_version() -> None:
+    def manifest(name: str) -> dict[str, Any]:
+        return tomllib.loads((ROOT / name).read_text(encoding="utf-8"))
+
+    main, kernels, cargo = (
+        manifest("pyproject.toml"),
+        manifest("kernels/pyproject.toml"),
+        manifest("Cargo.toml"),
+    )
+    version = main["project"]["version"]
+    assert f"oxiformers-kernels=={version}" in main["project"]["dependencies"]
+    assert {
+        "kernels": kernels["project"]["version"],
+        "cargo": cargo["workspace"]["package"]["version"],
+        "oxiformers": oxiformers.__version__,
+        "oxiformers_kernels": oxiformers_kernels.__version__,
+        "_core": __import__("oxiformers._core", fromlist=["_core"]).__version__,
+    } == dict.fromkeys(("kernels", "cargo", "oxiformers", "oxiformers_kernels", "_core"), version)
+
+
+def test_the_demo_model_is_small() -> None:
+    folder = PACKAGE / "data" / "demo-sentiment"
+    expected = "README.md config.json model.safetensors tokenizer.json tokenizer_config.json vocab.txt"
+    assert {path.name for path in folder.iterdir()} == set(expected.split())
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= DEMO_MODEL_BYTES
