@@ -9,7 +9,9 @@ use std::thread;
 pub fn threads() -> usize {
     // Asking the system reads several files; the answer does not change.
     static CORES: OnceLock<usize> = OnceLock::new();
-    if let Some(count) = std::env::var("OXIFORMERS_NUM_THREADS").ok().and_then(|text| text.trim().parse().ok()) {
+    if let Some(count) =
+        std::env::var("OXIFORMERS_NUM_THREADS").ok().and_then(|text| text.trim().parse().ok())
+    {
         return usize::max(count, 1);
     }
     let off = std::env::var("TOKENIZERS_PARALLELISM").is_ok_and(|text| {
@@ -46,7 +48,10 @@ pub fn map<T: Send>(count: usize, threads: usize, work: impl Fn(usize) -> T + Sy
         let mut results = run();
         for helper in helpers {
             let part = helper.join().map_err(|_| {
-                Error::io("a worker thread", std::io::Error::other("it panicked; this is a bug in oxiformers"))
+                Error::io(
+                    "a worker thread",
+                    std::io::Error::other("it panicked; this is a bug in oxiformers"),
+                )
             })?;
             results.extend(part);
         }

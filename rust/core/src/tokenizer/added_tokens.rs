@@ -130,7 +130,8 @@ impl AddedVocabulary {
             .collect();
         let pattern = |(id, token): (&u32, &AddedToken)| (token.normalized, *id, token.content.clone());
         let all: Vec<(bool, u32, String)> = self.tokens.iter().map(pattern).collect();
-        self.raw = Matcher::new(all.iter().filter(|token| !token.0).map(|token| (token.2.as_str(), token.1)))?;
+        self.raw =
+            Matcher::new(all.iter().filter(|token| !token.0).map(|token| (token.2.as_str(), token.1)))?;
         self.normalized = Matcher::new(
             all.iter()
                 .filter(|token| token.0)

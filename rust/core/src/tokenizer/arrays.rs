@@ -89,8 +89,9 @@ impl Tokenizer {
         let parts = self.encode_rows(inputs, settings, wanted)?;
         let (longest, equal) = Rows::lengths(&parts);
         let padding = settings.padding.as_ref();
-        let columns = padding.map_or(longest, |padding| padding.target(longest));
-        let fits = if padding.is_some() { longest <= columns } else { equal };
+        let columns = padding.map_or(longest, |padding| padding.target(Rows::longest_input(&parts)));
+        let fits = equal || padding.is_some() && longest <= columns;
+        let columns = if fits { columns.max(longest) } else { columns };
         if !fits {
             let lengths: Vec<usize> = parts.iter().flat_map(Rows::ranges).map(|range| range.len()).collect();
             let (shortest, count) = (lengths.iter().min().unwrap_or(&0), lengths.len());
@@ -120,9 +121,9 @@ impl Tokenizer {
                 let filled: Vec<Rows> = parts.iter().map(Rows::with_types).collect();
                 rectangle(&filled, columns, side, [i64::from(type_id)], |part| &part.type_ids, one)
             }),
-            special_tokens_mask: wanted
-                .special_tokens_mask
-                .then(|| rectangle(&parts, columns, side, [1], |part| &part.special, |flag| [i64::from(flag)])),
+            special_tokens_mask: wanted.special_tokens_mask.then(|| {
+                rectangle(&parts, columns, side, [1], |part| &part.special, |flag| [i64::from(flag)])
+            }),
             offset_mapping: wanted.offsets.then(|| {
                 let pair = |place: (u32, u32)| [i64::from(place.0), i64::from(place.1)];
                 rectangle(&parts, columns, side, [0, 0], |part| &part.offsets, pair)
@@ -156,7 +157,11 @@ impl Tokenizer {
     }
 
     /// Encodes a batch into one list of ids and where each text starts in it; one more for the end.
-    pub fn encode_flat(&self, inputs: &[Input<'_>], add_special_tokens: bool) -> Result<(Vec<u32>, Vec<i64>)> {
+    pub fn encode_flat(
+        &self,
+        inputs: &[Input<'_>],
+        add_special_tokens: bool,
+    ) -> Result<(Vec<u32>, Vec<i64>)> {
         let settings = Settings { add_special_tokens, ..Settings::default() };
         let parts = self.encode_rows(inputs, &settings, Wanted::default())?;
         let mut offsets = Vec::with_capacity(inputs.len() + 1);

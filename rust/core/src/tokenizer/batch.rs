@@ -114,7 +114,8 @@ impl Tokenizer {
         let parts = parallel::map(ranges.len(), threads, |chunk| {
             let range = ranges.get(chunk).cloned().unwrap_or_default();
             let part = inputs.get(range.clone()).unwrap_or_default();
-            let encode = |(index, input)| self.encode(input, settings).map_err(|error| at_input(error, index));
+            let encode =
+                |(index, input)| self.encode(input, settings).map_err(|error| at_input(error, index));
             range.zip(part).map(encode).collect::<Result<Vec<Encoding>>>()
         })?;
         let mut encodings = Vec::with_capacity(inputs.len());
@@ -163,7 +164,9 @@ impl Tokenizer {
                     *second = self.encode_sequence(whole, scope(None))?;
                 }
             }
-            if let Some((left, right)) = truncation.keep(room, first.len(), second.as_ref().map(Encoding::len))? {
+            if let Some((left, right)) =
+                truncation.keep(room, first.len(), second.as_ref().map(Encoding::len))?
+            {
                 truncation.shorten(&mut first, left, settings.overflow)?;
                 if let Some(second) = &mut second {
                     truncation.shorten(second, right, settings.overflow)?;

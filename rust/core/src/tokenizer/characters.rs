@@ -83,7 +83,9 @@ impl Characters {
         let mut long = Vec::new();
         let first = (page * PAGE) as u32;
         let entries = (first..first + PAGE as u32)
-            .map(|code| char::from_u32(code).map_or(u64::from(COMPLEX), |c| self.work_out(c, model, &mut long)))
+            .map(|code| {
+                char::from_u32(code).map_or(u64::from(COMPLEX), |c| self.work_out(c, model, &mut long))
+            })
             .collect();
         Page { entries, long }
     }
@@ -93,7 +95,9 @@ impl Characters {
         if let Some(normalizer) = &self.normalizer {
             normalizer.apply(&mut normalized);
             let Normalizer::Bert(bert) = normalizer;
-            if bert.strips_accents() && normalized.iter().any(|part| canonical_combining_class(part.value) != 0) {
+            if bert.strips_accents()
+                && normalized.iter().any(|part| canonical_combining_class(part.value) != 0)
+            {
                 // Removed marks do not matter, but those that stay are put in order with their neighbours.
                 return u64::from(COMPLEX);
             }

@@ -78,7 +78,8 @@ fn clean_up(text: &mut String, from: usize) {
     // Each rule starts with a space, and nearly all tokens have one space and a letter after it.
     let bytes = token.as_bytes();
     let inner = bytes.iter().skip(1).any(|byte| *byte == b' ');
-    let leading = bytes.first() == Some(&b' ') && matches!(bytes.get(1), Some(b'.' | b'?' | b'!' | b',' | b'\'' | b'n'));
+    let leading = bytes.first() == Some(&b' ')
+        && matches!(bytes.get(1), Some(b'.' | b'?' | b'!' | b',' | b'\'' | b'n'));
     if !inner && !leading {
         return;
     }

@@ -190,8 +190,9 @@ impl Encoding {
 
     /// Appends `other`. Each part cut off from one is combined with the other and with each of its parts.
     pub fn append(&mut self, other: &Self) {
-        let mut overflowing =
-            Vec::with_capacity(self.overflowing.len() * (1 + other.overflowing.len()) + other.overflowing.len());
+        let mut overflowing = Vec::with_capacity(
+            self.overflowing.len() * (1 + other.overflowing.len()) + other.overflowing.len(),
+        );
         for mine in &self.overflowing {
             for theirs in std::iter::once(other).chain(&other.overflowing) {
                 let mut both = mine.clone();

@@ -53,8 +53,14 @@ impl WordTable {
         }
         let normalizer = tokenizer.normalizer;
         let seed = Seed::get();
-        let words = || model.vocab().iter().filter(|(text, _)| text.len() <= LONGEST && !model.is_too_long(text.as_bytes()));
-        let mut slots = vec![Slot { low: 0, high: 0, id: FREE }; (words().count() * 2 + 1).next_power_of_two()];
+        let words = || {
+            model
+                .vocab()
+                .iter()
+                .filter(|(text, _)| text.len() <= LONGEST && !model.is_too_long(text.as_bytes()))
+        };
+        let mut slots =
+            vec![Slot { low: 0, high: 0, id: FREE }; (words().count() * 2 + 1).next_power_of_two()];
         let mask = slots.len() - 1;
         for (text, id) in words() {
             let key = pack(text.as_bytes());
@@ -215,7 +221,9 @@ impl Walk<'_> {
             match entry as u8 {
                 WORD => {
                     let length = (entry >> 8) as u8 as usize;
-                    buffer.extend_from_slice(((entry >> 32) as u32).to_le_bytes().get(..length).unwrap_or_default());
+                    buffer.extend_from_slice(
+                        ((entry >> 32) as u32).to_le_bytes().get(..length).unwrap_or_default(),
+                    );
                 }
                 DROP => {}
                 LONG => buffer.extend_from_slice(self.table.characters.long(c, entry)),
@@ -255,7 +263,8 @@ impl Tokenizer {
         ids: &mut Vec<u32>,
         buffer: &mut Vec<u8>,
     ) -> Result<()> {
-        let (Some(table), Model::WordPiece(model), true) = (&self.table, &*self.model, self.has_short_way()) else {
+        let (Some(table), Model::WordPiece(model), true) = (&self.table, &*self.model, self.has_short_way())
+        else {
             ids.extend_from_slice(&self.encode_sequence(sequence, scope)?.ids);
             return Ok(());
         };

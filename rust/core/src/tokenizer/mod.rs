@@ -38,7 +38,7 @@ pub use pre_tokenizer::PreTokenizer;
 pub use rows::{Rows, Wanted};
 pub use truncation::{Truncation, TruncationStrategy};
 
-use crate::{Error, Result};
+use crate::{Error, Result, parallel};
 use added_tokens::AddedVocabulary;
 use fast::WordTable;
 use std::sync::Arc;
@@ -111,10 +111,12 @@ impl Tokenizer {
     pub fn with_bert_template(&self, cls_token: &str, sep_token: &str) -> Result<Self> {
         let token = |name: &str, text: &str| {
             let id = self.token_to_id(text);
-            let id = id.ok_or_else(|| Error::argument(name, "a token of the vocabulary", format!("{text:?}")))?;
+            let id =
+                id.ok_or_else(|| Error::argument(name, "a token of the vocabulary", format!("{text:?}")))?;
             Ok((text.to_owned(), id))
         };
-        let template = post_processor::Template::bert(token("cls_token", cls_token)?, token("sep_token", sep_token)?);
+        let template =
+            post_processor::Template::bert(token("cls_token", cls_token)?, token("sep_token", sep_token)?);
         Ok(Self { post_processor: Some(PostProcessor::Template(template)), ..self.clone() })
     }
 
@@ -197,6 +199,19 @@ impl Tokenizer {
             .filter_map(|id| self.id_to_token(*id))
             .filter(|token| !skip_special_tokens || !self.added.is_special(token));
         self.join(tokens)
+    }
+
+    /// Several lists of ids back to texts.
+    pub fn decode_batch(&self, batch: &[Vec<u32>], skip_special_tokens: bool) -> Result<Vec<String>> {
+        const IDS_PER_THREAD: usize = 1 << 15;
+        let total: usize = batch.iter().map(Vec::len).sum();
+        let threads = parallel::threads().min(1 + total / IDS_PER_THREAD);
+        let rows = batch.len().div_ceil(threads * 8).max(1);
+        let decode = |chunk: usize| {
+            let rows = batch.iter().skip(chunk * rows).take(rows);
+            rows.map(|ids| self.decode(ids, skip_special_tokens)).collect::<Vec<_>>()
+        };
+        Ok(parallel::map(batch.len().div_ceil(rows), threads, decode)?.into_iter().flatten().collect())
     }
 
     /// Token texts to text.

@@ -91,7 +91,13 @@ impl Tokenizer {
         self.pre_tokenizer.is_some() && self.added.normalized().is_none()
     }
 
-    fn encode_text(&self, text: &str, word: Option<u32>, scope: Scope, encoding: &mut Encoding) -> Result<()> {
+    fn encode_text(
+        &self,
+        text: &str,
+        word: Option<u32>,
+        scope: Scope,
+        encoding: &mut Encoding,
+    ) -> Result<()> {
         if text.len() > i32::MAX as usize {
             return Err(Error::argument("inputs", "at most 2 GiB of text", format!("{} bytes", text.len())));
         }

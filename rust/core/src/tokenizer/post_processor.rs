@@ -117,7 +117,8 @@ impl PostProcessor {
 impl Template {
     /// `[CLS] A [SEP] B [SEP]`.
     pub fn bert(cls: (String, u32), sep: (String, u32)) -> Self {
-        let token = |(text, id): (String, u32)| SpecialToken { tokens: vec![(id, text.as_str().into())], name: text };
+        let token =
+            |(text, id): (String, u32)| SpecialToken { tokens: vec![(id, text.as_str().into())], name: text };
         let special = |index, type_id| Part::Special { index, type_id };
         let sequence = |index, type_id| Part::Sequence { index, type_id };
         Self {
@@ -141,7 +142,8 @@ impl Template {
                 ids.push(value);
             }
             let texts = entry.field("tokens")?;
-            let texts = texts.items()?.map(|text| Ok(text.text()?.into())).collect::<Result<Vec<Arc<str>>>>()?;
+            let texts =
+                texts.items()?.map(|text| Ok(text.text()?.into())).collect::<Result<Vec<Arc<str>>>>()?;
             entry.field("id")?.text()?;
             if texts.len() != ids.len() {
                 let actual = format!("{} ids and {} tokens", ids.len(), texts.len());
@@ -150,7 +152,8 @@ impl Template {
             if special.iter().any(|token| token.name == **name) {
                 return Err(entry.refuse("the key once", "it repeated"));
             }
-            special.push(SpecialToken { name: name.to_string(), tokens: ids.into_iter().zip(texts).collect() });
+            special
+                .push(SpecialToken { name: name.to_string(), tokens: ids.into_iter().zip(texts).collect() });
         }
         let single = Self::read_parts(&node.field("single")?, &special, 1)?;
         let pair = Self::read_parts(&node.field("pair")?, &special, 2)?;
@@ -178,9 +181,10 @@ impl Template {
                 }
                 "SpecialToken" => {
                     let name = id.text()?;
-                    let index = special.iter().position(|token| token.name == name).ok_or_else(|| {
-                        id.refuse("a token listed in special_tokens", quoted(name))
-                    })?;
+                    let index = special
+                        .iter()
+                        .position(|token| token.name == name)
+                        .ok_or_else(|| id.refuse("a token listed in special_tokens", quoted(name)))?;
                     Part::Special { index, type_id }
                 }
                 _ => return Err(item.refuse("Sequence or SpecialToken", quoted(kind))),

@@ -46,7 +46,18 @@ impl Rows {
     pub fn lengths(parts: &[Rows]) -> (usize, bool) {
         let mut lengths = parts.iter().flat_map(Rows::ranges).map(|range| range.len());
         let first = lengths.next().unwrap_or(0);
-        lengths.fold((first, true), |(longest, equal), length| (longest.max(length), equal && length == first))
+        lengths
+            .fold((first, true), |(longest, equal), length| (longest.max(length), equal && length == first))
+    }
+
+    /// The length of the longest row that is no part cut off from another.
+    pub fn longest_input(parts: &[Rows]) -> usize {
+        let part = |part: &Rows| {
+            let first = |row: &usize| *row == 0 || part.samples.get(*row) != part.samples.get(*row - 1);
+            let inputs = part.ranges().enumerate().filter(|(row, _)| part.samples.is_empty() || first(row));
+            inputs.map(|(_, range)| range.len()).max().unwrap_or(0)
+        };
+        parts.iter().map(part).max().unwrap_or(0)
     }
 
     /// A copy of the ids' places and types alone, all types written out.
@@ -88,7 +99,12 @@ struct Scratch {
 
 impl Tokenizer {
     /// Encodes a batch into rows, in parts of consecutive inputs.
-    pub fn encode_rows(&self, inputs: &[Input<'_>], settings: &Settings, wanted: Wanted) -> Result<Vec<Rows>> {
+    pub fn encode_rows(
+        &self,
+        inputs: &[Input<'_>],
+        settings: &Settings,
+        wanted: Wanted,
+    ) -> Result<Vec<Rows>> {
         self.check(settings)?;
         let (ranges, threads) = chunks(inputs, self.text_limit(settings));
         let short = self.has_short_way() && !wanted.offsets && !settings.overflow;
@@ -164,7 +180,9 @@ impl Tokenizer {
                 let template = processor.template();
                 for part in processor.parts(pair) {
                     match part {
-                        Part::Sequence { index, type_id } => rows.append(sequence(*index), *type_id, 0, wanted),
+                        Part::Sequence { index, type_id } => {
+                            rows.append(sequence(*index), *type_id, 0, wanted)
+                        }
                         Part::Special { index, type_id } if settings.add_special_tokens => {
                             for (id, _) in template.tokens(*index) {
                                 rows.append(&[*id], *type_id, 1, wanted);

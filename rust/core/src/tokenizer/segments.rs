@@ -24,7 +24,6 @@ pub struct Segments<'v, 't> {
     matcher: Option<&'v Matcher>,
     text: &'t str,
     split_special: bool,
-    lazy: bool,
     /// What is before was handed out.
     done: usize,
     /// Where the last accepted match ended.
@@ -52,7 +51,6 @@ impl<'v, 't> Segments<'v, 't> {
             matcher,
             text,
             split_special,
-            lazy,
             done: 0,
             taken: 0,
             searched: 0,
@@ -143,12 +141,5 @@ impl Iterator for Segments<'_, '_> {
                 None => self.widen(),
             }
         }
-    }
-}
-
-impl Segments<'_, '_> {
-    /// Whether only part of the text was looked at so far.
-    pub fn is_lazy(&self) -> bool {
-        self.lazy
     }
 }

@@ -37,7 +37,8 @@ impl Truncation {
             Error::argument("max_length", expected, self.max_length.to_string())
         })?;
         if self.stride > 0 && self.stride >= room {
-            let expected = format!("less than {room}, what max_length leaves beside {special} special tokens");
+            let expected =
+                format!("less than {room}, what max_length leaves beside {special} special tokens");
             return Err(Error::argument("stride", expected, self.stride.to_string()));
         }
         Ok(room)

@@ -46,10 +46,16 @@ impl Vocab {
             entries.push(Entry { id, start, end: texts.len() as u32 });
         }
         let dense = entries.iter().enumerate().all(|(index, entry)| entry.id as usize == index);
-        let mut vocab =
-            Self { slots: vec![0; (entries.len() * 2).next_power_of_two()], texts, entries, seed: Seed::get(), dense };
+        let mut vocab = Self {
+            slots: vec![0; (entries.len() * 2).next_power_of_two()],
+            texts,
+            entries,
+            seed: Seed::get(),
+            dense,
+        };
         for index in 0..vocab.entries.len() {
-            let hash = vocab.entries.get(index).map_or(0, |entry| vocab.seed.bytes(vocab.text(*entry).as_bytes()));
+            let hash =
+                vocab.entries.get(index).map_or(0, |entry| vocab.seed.bytes(vocab.text(*entry).as_bytes()));
             let mask = vocab.slots.len() - 1;
             let mut slot = hash as usize & mask;
             while vocab.slots.get(slot).is_some_and(|taken| *taken != 0) {
@@ -73,7 +79,10 @@ impl Vocab {
             return Err(node.refuse("at most 4 GiB of text", "more"));
         }
         Self::new(last).map_err(|(id, first, second)| {
-            node.refuse("an id for each token", format!("id {id} for {} and {}", quoted(&first), quoted(&second)))
+            node.refuse(
+                "an id for each token",
+                format!("id {id} for {} and {}", quoted(&first), quoted(&second)),
+            )
         })
     }
 

@@ -1,12 +1,12 @@
 //! tokenizer.json, version 1.0.
 
 use super::{SavedPadding, SavedTruncation, read_text};
-use crate::Result;
 use crate::tokenizer::json::{Node, parse, quoted};
 use crate::tokenizer::post_processor::{Part, Template};
 use crate::tokenizer::{
     AddedToken, Decoder, Model, Normalizer, PostProcessor, PreTokenizer, Side, Tokenizer, TruncationStrategy,
 };
+use crate::{Error, Result};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Value, json};
 
@@ -50,10 +50,9 @@ impl Tokenizer {
     }
 
     /// Writes a tokenizer.json.
-    pub fn to_json(&self, pretty: bool) -> String {
-        // Serializing to memory fails only for maps with keys that are no strings.
+    pub fn to_json(&self, pretty: bool) -> Result<String> {
         let text = if pretty { serde_json::to_string_pretty(self) } else { serde_json::to_string(self) };
-        text.unwrap_or_default()
+        text.map_err(|error| Error::io("tokenizer.json", error.into()))
     }
 }
 

@@ -39,13 +39,13 @@ impl Tokenizer {
             normalized: false,
             special: true,
         };
-        let tokens =
-            [&options.unk_token, &options.sep_token, &options.pad_token, &options.cls_token, &options.mask_token];
-        for name in [&options.cls_token, &options.sep_token] {
-            if vocab.id(name).is_none() {
-                return Err(Error::format(path, "the vocabulary", format!("the token {}", quoted(name)), "none"));
-            }
-        }
+        let tokens = [
+            &options.unk_token,
+            &options.sep_token,
+            &options.pad_token,
+            &options.cls_token,
+            &options.mask_token,
+        ];
         let mut tokenizer = Self::assemble(
             Model::WordPiece(WordPiece::new(vocab, &options.unk_token, "##", 100)),
             Some(Normalizer::Bert(options.normalizer)),
@@ -60,14 +60,19 @@ impl Tokenizer {
     }
 }
 
-/// Lines end at `\n`, which is no part of the token; of a repeated token the last line counts.
+/// Lines end at `\n`, `\r\n` or `\r`, which are no part of the token; of a repeated token the last line counts.
 fn read_lines(text: &str, path: &str) -> Result<Vocab> {
     if text.len() > u32::MAX as usize {
         return Err(Error::format(path, "the file", "at most 4 GiB", format!("{} bytes", text.len())));
     }
     let mut ids: HashMap<&str, u32> = HashMap::new();
-    for (index, line) in text.split_inclusive('\n').enumerate() {
-        ids.insert(line.trim_end_matches(['\n', '\r']), index as u32);
+    let (mut rest, mut line_number) = (text, 0);
+    while !rest.is_empty() {
+        let (line, after) =
+            rest.split_at_checked(rest.find(['\n', '\r']).unwrap_or(rest.len())).unwrap_or((rest, ""));
+        ids.insert(line, line_number);
+        line_number += 1;
+        rest = after.strip_prefix("\r\n").or_else(|| after.get(1..)).unwrap_or_default();
     }
     Vocab::new(ids).map_err(|(id, first, second)| {
         let actual = format!("{} and {}", quoted(&first), quoted(&second));

@@ -32,7 +32,8 @@ impl WordPiece {
     pub fn new(vocab: Vocab, unk_token: &str, prefix: &str, max_input_chars_per_word: usize) -> Self {
         let starts = Trie::new(vocab.iter().map(|(text, id)| (text.as_bytes(), id)));
         let continuations = (!prefix.is_empty()).then(|| {
-            let suffixes = vocab.iter().filter_map(|(text, id)| Some((text.strip_prefix(prefix)?.as_bytes(), id)));
+            let suffixes =
+                vocab.iter().filter_map(|(text, id)| Some((text.strip_prefix(prefix)?.as_bytes(), id)));
             Trie::new(suffixes)
         });
         Self {

@@ -113,7 +113,9 @@ fn lowercase(characters: &mut Vec<Character>) {
     if characters.iter().any(|character| character.value.to_lowercase().len() > 1) {
         *characters = characters
             .iter()
-            .flat_map(|character| character.value.to_lowercase().map(|value| Character { value, ..*character }))
+            .flat_map(|character| {
+                character.value.to_lowercase().map(|value| Character { value, ..*character })
+            })
             .collect();
         return;
     }
