@@ -16,8 +16,9 @@ import oxiformers
 
 ORACLE = Path(__file__).with_name("oracle.py")
 WORDS = """
-    the a of and to in is it that was good bad film story actor scene plot dull bright slow fast not
-    never always we you they love hate watch see end start long short un ##ing ##ed ##s ##ly ##able . , ! ? ' - 1 2 3
+    the a of and to in is it that was good bad film story actor scene plot dull bright slow fast
+    not never always we you they love hate watch see end start long short un
+    ##ing ##ed ##s ##ly ##able . , ! ? ' - 1 2 3
 """
 LABELS = {0: "negative", 1: "neutral", 2: "positive"}
 

@@ -203,6 +203,14 @@ def test_datasets_that_only_number_their_rows(classifier: Any, expected: list[di
     assert close(classifier(np.array(TEXTS)), expected)
 
 
+def test_data_frames(classifier: Any, expected: list[dict[str, Any]]) -> None:
+    """One iterates over the names of its columns, which nobody wants classified."""
+    frame = pytest.importorskip("pandas").DataFrame({"text": TEXTS})
+    with pytest.raises(InputTypeError, match="got DataFrame; of a data frame pass one column"):
+        classifier(frame)
+    assert close(classifier(frame["text"]), expected)
+
+
 def test_mixed_list(classifier: Any, expected: list[dict[str, Any]]) -> None:
     mixed = [{"text": text} if number % 2 else text for number, text in enumerate(TEXTS)]
     assert close(classifier(mixed), expected)
@@ -251,7 +259,9 @@ def test_the_index_counts_from_the_first_input(classifier: Any, monkeypatch: pyt
 def test_long_texts(classifier: Any, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     long = " ".join(["good"] * 100)
     monkeypatch.setattr(type(classifier), "window_rows", 4)
-    with pytest.raises(ArgumentError, match=r"inputs\[6\]: 102 tokens .* 64.*truncation=True") as caught:
+    with pytest.raises(
+        ArgumentError, match=r"inputs\[6\]: 102 tokens .*at most 64 tokens.*truncation=True"
+    ) as caught:
         classifier([*TEXTS[:6], long, *TEXTS[:2]])
     assert caught.value.key == "inputs[6]"
     results = classifier([*TEXTS[:6], long, *TEXTS[:2]], truncation=True)

@@ -313,8 +313,8 @@ class Pipeline:
         place = plan.cuts[done]
         index, tokens = first + int(plan.order[place]), int(plan.lengths[place])
         return ArgumentError(
-            f"inputs[{index}]: {tokens} tokens are too many for the model ({error}); pass truncation=True, "
-            "and max_length= where the tokenizer has no limit of its own",
+            f"inputs[{index}]: {tokens} tokens are more than the model takes ({error.expected}); pass "
+            "truncation=True, and max_length= where the tokenizer has no limit of its own",
             key=f"inputs[{index}]",
             expected=error.expected,
             actual=f"{tokens} tokens",

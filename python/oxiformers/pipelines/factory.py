@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .. import hub
 from ..errors import ArgumentError
 from ..logging import get_logger
-from .tasks import find_task, infer_task
+from .tasks import find_task, infer_task, load
 
 if TYPE_CHECKING:
     import torch
@@ -136,9 +136,7 @@ def _load_config(config: Any, model: Any, hub_arguments: dict[str, Any]) -> Any:
     name = config if config is not None else model
     if not isinstance(name, (str, os.PathLike)):
         return config
-    from ..auto.classes import AutoConfig
-
-    return AutoConfig.from_pretrained(name, **hub_arguments)
+    return load("oxiformers.auto:AutoConfig").from_pretrained(name, **hub_arguments)
 
 
 def _architectures(model: Any, config: Any) -> tuple[list[str] | None, str]:
@@ -183,6 +181,4 @@ def _load_tokenizer(tokenizer: Any, name: str | None, hub_arguments: dict[str, A
     target = tokenizer if tokenizer is not None else name
     if target is None:
         return None
-    from ..auto.classes import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(target, **arguments)
+    return load("oxiformers.auto:AutoTokenizer").from_pretrained(target, **arguments)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn, Protocol, runtime_checkable
 
 from ..errors import InputTypeError
@@ -22,7 +23,8 @@ class _Numbered(Protocol):
     def __getitem__(self, index: int, /) -> Any: ...
 
 
-class Source(NamedTuple):
+@dataclass(frozen=True)
+class Source:
     """The inputs of one call.
 
     Attributes:
@@ -55,21 +57,29 @@ def find_source(inputs: Any) -> Source:
     """
     if isinstance(inputs, (str, Mapping)):
         return Source([inputs], 1, single=True)
-    if isinstance(inputs, (bytes, bytearray, tuple)) or not isinstance(inputs, Iterable | _Numbered):
-        hint = "; for several texts pass a list, for a pair a dict" if isinstance(inputs, tuple) else ""
-        raise InputTypeError(
-            'inputs: expected a str, a dict {"text", "text_pair"}, or a list, generator or dataset of those, '
-            f"got {type(inputs).__name__}{hint}",
-            key="inputs",
-            expected="a str, a dict, or a list, generator or dataset of those",
-            actual=type(inputs).__name__,
-        )
+    if isinstance(inputs, tuple):
+        _refuse(inputs, "; for several texts pass a list, for a pair a dict")
+    if isinstance(inputs, (bytes, bytearray)) or not isinstance(inputs, Iterable | _Numbered):
+        _refuse(inputs)
+    if hasattr(inputs, "iloc") and hasattr(inputs, "columns"):
+        _refuse(inputs, "; of a data frame pass one column")  # it would give out the names of its columns
     if isinstance(inputs, Sequence):
         return Source(inputs, len(inputs))
     if isinstance(inputs, Iterator):
         return Source(inputs, None, streamed=True)
     total = len(inputs) if isinstance(inputs, _Numbered) else None
     return Source(inputs, total, streamed=True, from_dataset=True)
+
+
+def _refuse(inputs: Any, hint: str = "") -> NoReturn:
+    kind = type(inputs).__name__
+    raise InputTypeError(
+        'inputs: expected a str, a dict {"text", "text_pair"}, or a list, generator or dataset of those, '
+        f"got {kind}{hint}",
+        key="inputs",
+        expected="a str, a dict, or a list, generator or dataset of those",
+        actual=kind,
+    )
 
 
 def read_windows(items: Iterator[Any], rows: int, ramp: bool) -> Iterator[list[Any]]:

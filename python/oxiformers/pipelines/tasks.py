@@ -16,7 +16,7 @@ class Task(NamedTuple):
 
     Attributes:
         pipeline_class: "module:class", imported when a pipeline of the task is made.
-        auto_class: the name of the Auto class in `oxiformers.auto.classes` that loads its models.
+        auto_class: the name of the Auto class in `oxiformers.auto` that loads its models.
         default_model: repository and revision of the model taken where none is named; transformers' choice.
         architectures: how the names of its model classes end.
     """
@@ -28,15 +28,16 @@ class Task(NamedTuple):
 
     def load_pipeline_class(self) -> type[Pipeline]:
         """The class that runs the task."""
-        pipeline_class: type[Pipeline] = _load(self.pipeline_class)
+        pipeline_class: type[Pipeline] = load(self.pipeline_class)
         return pipeline_class
 
     def load_auto_class(self) -> Any:
         """The Auto class whose `from_pretrained` loads the task's models."""
-        return _load(f"oxiformers.auto.classes:{self.auto_class}")
+        return load(f"oxiformers.auto:{self.auto_class}")
 
 
-def _load(place: str) -> Any:
+def load(place: str) -> Any:
+    """What lies at "module:name", imported only now."""
     module, name = place.split(":")
     return getattr(importlib.import_module(module), name)
 
