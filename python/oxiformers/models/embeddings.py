@@ -14,7 +14,7 @@ _INPUT = ("embeddings.word_embeddings", "embed_tokens", "shared", "wte")
 
 
 class WordEmbeddings(nn.Module):
-    """What a model has for its embeddings of words: the input's by its usual names, the output's by `tied`."""
+    """A model's embeddings of words: at the input by its usual names, at the output by `tied`."""
 
     base_model_prefix: ClassVar[str] = ""
     tied: ClassVar[Mapping[str, str]] = {}
@@ -47,7 +47,7 @@ class WordEmbeddings(nn.Module):
         return cast(nn.Module, getattr(holder, name)) if holder is not None else None
 
     def set_output_embeddings(self, value: nn.Module) -> None:
-        """Replaces the layer from hidden states to the vocabulary. Raises ArgumentError where there is none."""
+        """Replaces the layer from hidden states to the vocabulary. Raises ArgumentError if there is none."""
         holder, name = self._output_embedding()
         if holder is None:
             raise ArgumentError(f"{type(self).__name__} has no output embeddings", key="value")
