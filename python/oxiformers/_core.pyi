@@ -1,4 +1,4 @@
-"""The compiled core: tokenization, collation and weight files, without an interpreter lock while they work."""
+"""The compiled core: tokenization, collation and weight files; it works without the interpreter lock."""
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -10,7 +10,7 @@ from typing_extensions import Buffer
 
 __version__: str
 
-# --- tokenizer -------------------------------------------------------------------------------------------------
+# --- tokenizer ----------------------------------------------------------------------------------------------
 
 TruncationStrategy = Literal["longest_first", "only_first", "only_second"]
 PaddingStrategy = Literal["longest", "max_length"]
@@ -159,7 +159,7 @@ class Tokenizer:
     def saved_padding(self) -> SavedPadding | None: ...
     @property
     def model_type(self) -> str:
-        """"WordPiece" or "WordLevel"."""
+        """The name in tokenizer.json: "WordPiece" or "WordLevel"."""
     @property
     def unk_token(self) -> str: ...
     @property
@@ -222,8 +222,8 @@ class Tokenizer:
         special_tokens_mask: bool = False,
         offsets: bool = False,
     ) -> dict[str, npt.NDArray[np.int64]]:
-        """`input_ids [B, S]` and, as asked, `token_type_ids`, `attention_mask`, `special_tokens_mask` (all [B, S]),
-        `offset_mapping [B, S, 2]` (characters) and `overflow_to_sample_mapping [B]`.
+        """`input_ids [B, S]` and, as asked, `token_type_ids`, `attention_mask`, `special_tokens_mask`,
+        all [B, S], `offset_mapping [B, S, 2]` (characters) and `overflow_to_sample_mapping [B]`.
 
         Raises ArgumentError where the rows differ in length: ask for padding then.
         """
@@ -268,8 +268,8 @@ class Tokenizer:
         truncation_side: Side = "right",
         return_overflowing: bool = False,
     ) -> dict[str, npt.NDArray[np.int64]]:
-        """`input_ids [T]`, `token_type_ids [T]`, `position_ids [T]` (from 0 in each row), `cu_seqlens [B + 1]` and,
-        with `return_overflowing`, `overflow_to_sample_mapping [B]`."""
+        """`input_ids`, `token_type_ids`, `position_ids` (from 0 in each row), all [T], `cu_seqlens [B + 1]`
+        and, with `return_overflowing`, `overflow_to_sample_mapping [B]`."""
 
     def encode_batch_flat(
         self, texts: Sequence[str], add_special_tokens: bool = True

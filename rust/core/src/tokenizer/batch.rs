@@ -79,10 +79,7 @@ pub(super) fn chunks(inputs: &[Input<'_>], limit: Option<usize>) -> (Vec<Range<u
     let work = |input: &Input<'_>| 32 + limit.map_or(input.bytes(), |limit| input.bytes().min(limit * 16));
     let total: usize = inputs.iter().map(work).sum();
     let threads = parallel::threads().min(total / BYTES_PER_THREAD).max(1);
-    if threads == 1 {
-        return (vec![0..inputs.len()], 1);
-    }
-    let share = (total / (threads * 8)).max(BYTES_PER_THREAD / 4);
+    let share = if threads == 1 { usize::MAX } else { (total / (threads * 8)).max(BYTES_PER_THREAD / 4) };
     let mut ranges = Vec::with_capacity(threads * 8 + 1);
     let (mut start, mut weight) = (0, 0);
     for (index, input) in inputs.iter().enumerate() {

@@ -460,7 +460,7 @@ impl PyTokenizer {
     ) -> PyResult<Vec<String>> {
         let row = |ids: Vec<i64>| ids.into_iter().map(|value| id(py, value)).collect();
         let batch = batch.into_iter().map(row).collect::<PyResult<Vec<Vec<u32>>>>()?;
-        detach(py, || Ok(self.tokenizer.decode_batch(&batch, skip_special_tokens)?))
+        detach(py, || self.tokenizer.decode_batch(&batch, skip_special_tokens))
     }
 
     fn decode_tokens(&self, tokens: Vec<String>) -> String {

@@ -6,6 +6,9 @@ const NONE: u32 = u32::MAX;
 /// How many free cells are tried for a node with several children before the array grows.
 const TRIES: usize = 48;
 
+/// Sorted keys with their values.
+type Keys<'k, 't> = &'k [(&'t [u8], u32)];
+
 /// Finds the longest key that starts a byte string.
 #[derive(Debug, Clone)]
 pub(super) struct Trie {
@@ -32,7 +35,7 @@ impl Trie {
         }
         // (node, depth, keys below it)
         let mut open = vec![(0u32, 0usize, keys.as_slice())];
-        let mut groups: Vec<(u8, &[(&[u8], u32)])> = Vec::new();
+        let mut groups: Vec<(u8, Keys<'_, '_>)> = Vec::new();
         while let Some((node, depth, below)) = open.pop() {
             let mut rest = below;
             if let Some((key, value)) = rest.first()
@@ -118,12 +121,7 @@ impl Builder {
         while self.free.last().is_some_and(|cell| !self.is_free(*cell)) {
             self.free.pop();
         }
-        let mut tried = 0;
-        for candidate in self.free.iter().rev() {
-            if tried == TRIES {
-                break;
-            }
-            tried += 1;
+        for candidate in self.free.iter().rev().take(TRIES) {
             let base = candidate ^ first;
             if groups.iter().all(|(byte, _)| self.is_free(base ^ u32::from(*byte))) {
                 return base;
