@@ -62,6 +62,10 @@ check: develop .venv/.test .venv/.check ## Formatting, lints and types of the Ru
 	$(BIN)/mypy
 	$(BIN)/stubtest oxiformers._core
 
+.PHONY: map
+map: .venv/.made ## Write the tables of docs/map.md from what every module says of itself
+	$(BIN)/python -m tests.repo.module_map
+
 .PHONY: wheel
 wheel: .tools/.made .venv/.made ## Build the release wheels of both distributions into dist/
 	rm -rf dist

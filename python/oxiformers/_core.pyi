@@ -67,12 +67,13 @@ class AddedToken:
     def normalized(self) -> bool: ...
     @property
     def special(self) -> bool: ...
+    def as_special(self) -> AddedToken:
+        """The same token with `special=True`, and not normalized unless the constructor said otherwise."""
+
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
     def __hash__(self) -> int: ...
-    def __reduce__(
-        self,
-    ) -> tuple[type[AddedToken], tuple[str, bool, bool, bool, bool, bool]]: ...
+    def __reduce__(self) -> tuple[type[AddedToken], tuple[str, bool, bool, bool, bool | None, bool]]: ...
 
 @final
 class Encoding:
@@ -108,7 +109,9 @@ class Encoding:
     def word_to_tokens(self, word_index: int, sequence_index: int = 0) -> tuple[int, int] | None: ...
     def word_to_chars(self, word_index: int, sequence_index: int = 0) -> tuple[int, int] | None: ...
     def __len__(self) -> int: ...
-    def __reduce__(self) -> tuple[object, tuple[object, ...]]: ...
+    @staticmethod
+    def _restore(state: tuple[Any, ...]) -> Encoding: ...
+    def __reduce__(self) -> tuple[Callable[..., Encoding], tuple[tuple[Any, ...]]]: ...
 
 @final
 class Tokenizer:
@@ -176,6 +179,7 @@ class Tokenizer:
         *,
         is_pretokenized: bool = False,
         add_special_tokens: bool = True,
+        split_special_tokens: bool = False,
         truncation: TruncationStrategy | None = None,
         max_length: int | None = None,
         stride: int = 0,
@@ -201,6 +205,7 @@ class Tokenizer:
         *,
         is_pretokenized: bool = False,
         add_special_tokens: bool = True,
+        split_special_tokens: bool = False,
         truncation: TruncationStrategy | None = None,
         max_length: int | None = None,
         stride: int = 0,
@@ -230,6 +235,7 @@ class Tokenizer:
         *,
         is_pretokenized: bool = False,
         add_special_tokens: bool = True,
+        split_special_tokens: bool = False,
         truncation: TruncationStrategy | None = None,
         max_length: int | None = None,
         stride: int = 0,
@@ -255,6 +261,7 @@ class Tokenizer:
         *,
         is_pretokenized: bool = False,
         add_special_tokens: bool = True,
+        split_special_tokens: bool = False,
         truncation: TruncationStrategy | None = None,
         max_length: int | None = None,
         stride: int = 0,
@@ -271,6 +278,8 @@ class Tokenizer:
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str: ...
     def decode_batch(self, batch: Sequence[Sequence[int]], skip_special_tokens: bool = True) -> list[str]: ...
+    def decode_tokens(self, tokens: Sequence[str]) -> str: ...
+    def __reduce__(self) -> tuple[Callable[..., Tokenizer], tuple[str]]: ...
     def decoder_cleanup(self) -> bool | None:
         """Whether the decoder joins punctuation and contractions to the word before; None without one."""
 

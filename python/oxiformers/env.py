@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from .errors import ArgumentError
+
 TRUE_WORDS = frozenset({"1", "on", "true", "yes"})
 
 
@@ -28,3 +30,21 @@ def verbosity() -> str | None:
         if value:
             return value
     return None
+
+
+def token_budget() -> int | None:
+    """How many tokens a pipeline's batch may hold: OXIFORMERS_TOKEN_BUDGET; None where it is unset or empty.
+
+    Raises ArgumentError for anything but an integer of at least 1.
+    """
+    value = os.environ.get("OXIFORMERS_TOKEN_BUDGET", "").strip()
+    if not value:
+        return None
+    if not value.isascii() or not value.isdigit() or int(value) < 1:
+        raise ArgumentError(
+            f"OXIFORMERS_TOKEN_BUDGET: expected an integer of at least 1, got {value!r}",
+            key="OXIFORMERS_TOKEN_BUDGET",
+            expected="an integer of at least 1",
+            actual=repr(value),
+        )
+    return int(value)

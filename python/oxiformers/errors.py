@@ -39,6 +39,10 @@ class FileError(OxiformersError, OSError):
         self.errno = errno
         self.filename = path
 
+    def __str__(self) -> str:
+        """The message: OSError's own would show the errno and the path in its place."""
+        return str(self.args[0]) if self.args else ""
+
 
 class MissingFileError(FileError, FileNotFoundError):
     """A file or folder that is needed is not there; nor is it in the cache or on the Hub."""

@@ -7,6 +7,7 @@ files cached no network call is made. `force_download=True` asks for the newest.
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 
@@ -36,6 +37,11 @@ _WITHOUT_EFFECT = frozenset(
         "adapter_kwargs",
     }
 )
+
+# A failed call takes huggingface_hub's retries, 20 seconds and more; optional files are not asked for
+# meanwhile.
+_UNREACHABLE_FOR = 60.0
+_unreachable_until = 0.0
 
 
 class Source:
@@ -160,6 +166,8 @@ class Source:
                 return Path(cached)
             if cached is _CACHED_NO_EXIST:
                 return self._missing_on_hub(filename, None) if required else None
+        if not required and not self.force_download and self._known_absent():
+            return None
         if self.local_files_only or _offline():
             if not required:
                 return None
@@ -213,6 +221,8 @@ class Source:
                     path=self.name,
                     key=filename,
                 ) from error
+            global _unreachable_until
+            _unreachable_until = time.monotonic() + _UNREACHABLE_FOR
             logger.info("%s of %s is taken as absent: the Hub could not be reached", filename, self.name)
             return None
         except hub.EntryNotFoundError as error:
@@ -233,21 +243,28 @@ class Source:
             key=filename,
         ) from cause
 
+    def _known_absent(self) -> bool:
+        """Whether an optional file that is not cached may be taken as absent without asking.
+
+        So it is where the whole repository was downloaded: only then does the cache hold .gitattributes,
+        which every repository has and no loader asks for. And while the Hub cannot be reached, not to wait
+        for it file by file.
+        """
+        return self._cached(".gitattributes") or (
+            time.monotonic() < _unreachable_until and self._has_snapshot()
+        )
+
     def _has_snapshot(self) -> bool:
         """Whether this revision is cached, so that a further, optional file may be taken as absent."""
+        folder = f"{self.subfolder}/" if self.subfolder else ""
+        names = ("config.json", "tokenizer.json", "tokenizer_config.json")
+        return any(self._cached(folder + name) for name in names)
+
+    def _cached(self, filename: str) -> bool:
         from huggingface_hub import try_to_load_from_cache
 
-        names = ("config.json", "tokenizer.json", "tokenizer_config.json")
-        folder = f"{self.subfolder}/" if self.subfolder else ""
-        return any(
-            isinstance(
-                try_to_load_from_cache(
-                    self.name, folder + name, cache_dir=self.cache_dir, revision=self.revision
-                ),
-                str,
-            )
-            for name in names
-        )
+        found = try_to_load_from_cache(self.name, filename, cache_dir=self.cache_dir, revision=self.revision)
+        return isinstance(found, str)
 
     def _described(self) -> str:
         return self.name if self.revision is None else f"{self.name} (revision {self.revision})"

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from oxiformers.layers.attention import attend
+from oxiformers.layers.attention import attend, attend_rectangular
 from oxiformers.layers.layout import Layout, Segments
 from oxiformers.layers.ragged import (
     distance_bias_matrix,
@@ -54,6 +54,30 @@ def test_ragged_equals_sequence_by_sequence(lengths, causal, kv_heads, biased):
         torch.testing.assert_close(ours_grad, their_grad)
 
 
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize("kv_heads", [4, 2])
+def test_long_bfloat16_sequences(causal, biased, kv_heads):
+    lengths = [70, 70, 130, 3]
+    tensors, bias = random_inputs(lengths, lengths, kv_heads, dtype=torch.bfloat16, biased=biased)
+    wide = [tensor.detach().double() for tensor in tensors]
+    options = {"causal": causal, "distance_bias": bias.detach() if biased else None}
+    expected = ragged_attention_reference(
+        *wide, torch.tensor(lengths), torch.tensor(lengths), causal=causal,
+        distance_bias=bias.detach().double() if biased else None,
+    )  # fmt: skip
+    with torch.no_grad():
+        ours = ragged_attention(*tensors, torch.tensor(lengths), torch.tensor(lengths), **options)
+    # The yardstick is the rectangular twin, whose scores and probabilities are bfloat16 as well.
+    starts = torch.tensor(lengths).cumsum(0) - torch.tensor(lengths)
+    plain = torch.cat([
+        attend_rectangular(*(t[None, start : start + length] for t in tensors), None, **options)[0][0]
+        for start, length in zip(starts.tolist(), lengths, strict=True)
+    ])  # fmt: skip
+    error, plain_error = ((output.double() - expected).abs().max().item() for output in (ours, plain))
+    assert error <= 2 * plain_error + 1e-5
+
+
 def test_keys_may_be_absent():
     tensors, _ = random_inputs([2, 3], [0, 4])
     output = ragged_attention(*tensors, torch.tensor([2, 3]), torch.tensor([0, 4]))
@@ -86,7 +110,7 @@ def test_dropout_keeps_the_mean():
 def test_operator_is_well_formed():
     tensors, bias = random_inputs([3, 3, 5], [3, 3, 5], dtype=torch.float32, biased=True)
     lengths = torch.tensor([3, 3, 5])
-    arguments = (*tensors, lengths, lengths, bias, None, True, 0.3, 0.0)
+    arguments = (*tensors, lengths, lengths, bias, None, True, 0.3, 0.0, True)
     torch.library.opcheck(torch.ops.oxiformers.ragged_attention.default, arguments)
 
 

@@ -11,7 +11,8 @@ import pytest
 
 import oxiformers
 import oxiformers_kernels
-from tests.repo.tree import KERNELS, PACKAGE, ROOT, files, relative
+from tests.repo import module_map
+from tests.repo.tree import PACKAGE, ROOT, files, relative
 
 MAXIMUM_LINES = 500
 DEMO_MODEL_BYTES = 4_000_000
@@ -25,21 +26,9 @@ def test_a_file_is_one_concept(path: Path) -> None:
     assert text.count("\n") <= MAXIMUM_LINES
 
 
-def modules() -> set[str]:
-    """Every module of the library: Rust, Python and kernels."""
-    rust = [path for path in files(".rs", under=ROOT / "rust") if "src" in path.relative_to(ROOT).parts]
-    python = [*files(".py", under=PACKAGE), *files(".py", under=KERNELS)]
-    return {relative(path) for path in [*rust, *python] if path.stat().st_size > 0}
-
-
-def test_the_map_names_every_module_and_nothing_else() -> None:
-    text = (ROOT / "docs" / "map.md").read_text(encoding="utf-8")
-    named = re.findall(r"^\| `([^`]+\.(?:py|rs))` \| \S.* \|$", text, flags=re.MULTILINE)
-    assert len(named) == len(set(named)), "a module is named twice"
-    assert {"missing": sorted(modules() - set(named)), "not there": sorted(set(named) - modules())} == {
-        "missing": [],
-        "not there": [],
-    }
+def test_the_map_is_up_to_date() -> None:
+    page = module_map.PAGE.read_text(encoding="utf-8")
+    assert page == module_map.page_with(page, module_map.tables()), "run `make map`"
 
 
 # One machine's paths, and the hosts packages come from; spelled so that this file does not match itself.

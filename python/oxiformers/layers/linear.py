@@ -48,6 +48,9 @@ class Linear(nn.Linear):
             input.device.type == "cpu"
             and not (torch.is_grad_enabled() and (weight.requires_grad or input.requires_grad))
             and input.dtype is weight.dtype
+            # oneDNN takes a transposed weight too, by a loop that is thousands of times slower.
+            and input.is_contiguous()
+            and weight.is_contiguous()
             and input.dim() >= 2
             and input.numel() >= _FEWEST_ROWS * self.in_features
             and not torch.compiler.is_compiling()

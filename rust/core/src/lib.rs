@@ -2,6 +2,8 @@
 
 pub mod collate;
 pub mod error;
+pub mod parallel;
+pub mod tokenizer;
 pub mod weights;
 
 pub use error::{Error, Result};

@@ -4,12 +4,14 @@ use pyo3::prelude::*;
 
 mod collate;
 mod error;
+mod tokenizer;
 mod weights;
 
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     collate::register(module)?;
+    tokenizer::register(module)?;
     weights::register(module)?;
     Ok(())
 }

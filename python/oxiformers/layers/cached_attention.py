@@ -1,0 +1,373 @@
+"""Attention of one call's tokens to those that a cache keeps and to one another."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from oxiformers.errors import ArgumentError
+from oxiformers.layers.attention import attend, attend_rectangular
+from oxiformers.layers.cache import Cache
+from oxiformers.layers.layout import Layout
+
+# On CPU one masked call over all rows is faster than a call a row while padding is below this share (measured).
+_MASKED_FROM = 0.7
+
+
+def lay_out(
+    tokens: Tensor,
+    attention_mask: Tensor | None,
+    cache: Cache | None = None,
+    *,
+    rectangular: bool = False,
+    by_distance: bool = False,
+) -> Layout:
+    """The layout of a padded or unpadded batch that may continue what a cache keeps.
+
+    Args:
+        tokens: ``[B, S]`` ids or ``[B, S, D]`` embeddings.
+        attention_mask: as Layout.of takes it; two-dimensional ones have the columns of the cache before those of the
+            tokens, ``[B, past + S]``.
+        cache: what the tokens continue.
+        rectangular: keep the batch rectangular, whatever the mask.
+        by_distance: attention depends on the distance in columns, so padding between tokens has to stay.
+    """
+    width = 0 if cache is None else cache.get_seq_length()
+    current = attention_mask
+    if attention_mask is not None and attention_mask.dim() == 2 and width:
+        expected = (tokens.shape[0], width + tokens.shape[1])
+        if tuple(attention_mask.shape) != expected:
+            raise ArgumentError(
+                f"attention_mask: expected shape {expected}, {width} columns of the cache and those of the input, "
+                f"got {tuple(attention_mask.shape)}",
+                key="attention_mask", expected=str(expected), actual=str(tuple(attention_mask.shape)),
+            )  # fmt: skip
+        current = attention_mask[:, width:]
+    if by_distance and not rectangular and not torch.compiler.is_compiling():
+        rectangular = cache is not None and cache.has_gaps()
+        if current is not None and current.dim() == 2:
+            rectangular = rectangular or _has_gaps(current != 0, after_others=width > 0)
+    return Layout.of(tokens, current, rectangular=rectangular)
+
+
+def _has_gaps(keep: Tensor, after_others: bool) -> bool:
+    """Whether padding lies between tokens of a row, or before the first where others came before it."""
+    begins = keep[:, 1:] & ~keep[:, :-1]
+    blocks = begins.sum(1) + (torch.ones_like(keep[:, 0]) if after_others else keep[:, 0]).long()
+    return bool((blocks > 1).any())
+
+
+class _Group(NamedTuple):
+    """Neighbouring sequences that one attention call serves."""
+
+    first: int
+    last: int
+    query_start: int
+    query_length: int
+    key_length: int
+    #: The slots: a slice where they lie side by side, else their indices.
+    slots: slice | Tensor
+
+
+class CacheStep:
+    """One call of a model over a cache: where its tokens go, and what they see.
+
+    Made before the first layer, committed after the last one: a call that fails leaves the cache as it was.
+
+    Args:
+        cache: gets a row for every sequence if it has none.
+        layout: of the call's tokens (of its queries, where ``reading``).
+        device: where the tokens lie.
+        attention_mask: as lay_out takes it; None where nothing more than the padding is hidden.
+        reading: the tokens attend to what is kept and are not kept themselves, as in cross-attention.
+    """
+
+    def __init__(
+        self,
+        cache: Cache,
+        layout: Layout,
+        device: torch.device,
+        attention_mask: Tensor | None = None,
+        *,
+        reading: bool = False,
+    ) -> None:
+        self.cache, self.layout, self.device, self.reading = cache, layout, device, reading
+        self.queries = _lengths(layout)
+        if not len(cache.rows):
+            cache.join(len(self.queries))
+        elif len(cache.rows) != len(self.queries):
+            raise ArgumentError(
+                f"past_key_values: expected as many rows as the input has, {len(self.queries)}, got {len(cache.rows)}",
+                key="past_key_values", expected=f"{len(self.queries)} rows", actual=f"{len(cache.rows)} rows",
+            )  # fmt: skip
+        self.slots = cache.rows if layout.order is None else cache.rows[layout.order]
+        self.past = cache.lengths[self.slots]
+        self.width = cache.get_seq_length()
+        self.fresh = not reading and not int((self.past if layout.shape is None else cache.widths[cache.rows]).sum())
+        self._hidden: Tensor | None = None
+        self._mask = layout.mask
+        if not self.fresh:
+            self._hide(attention_mask)
+        if not reading:
+            self._place()
+        # With a gradient to record, the new keys are joined to the kept ones: sequences of a call have equal lengths.
+        self._recorded = torch.is_grad_enabled() and not reading
+        self._groups: list[_Group] | None = None
+        self._masks: dict[tuple[int, bool, int], Tensor | None] = {}
+        self._biases: tuple[Tensor | None, dict[int, Tensor]] = (None, {})
+
+    # -- writing ---------------------------------------------------------------------------------------------------
+
+    @property
+    def positions(self) -> Tensor:
+        """The column of every token: ``[T]`` packed, else ``[1, S]``; sequences count on from what is kept."""
+        if self.layout.packed:
+            return self._column
+        return torch.arange(self.width, self.width + self._current_width(), device=self.device).unsqueeze(0)
+
+    def write(self, layer: int, key: Tensor, value: Tensor) -> None:
+        """Puts the tokens' keys and values (``[..., Hkv, D]``) into a layer of the cache."""
+        flat = (key, value) if self.layout.packed else (key.flatten(0, 1), value.flatten(0, 1))
+        self.cache.layer(layer).write(self._slot, self._at, *flat, len(self.cache.lengths), self.cache.capacity)
+
+    def commit(self) -> None:
+        """Counts the tokens as kept, once every layer has written them."""
+        if not self.reading:
+            self.cache.commit(self._slot, self._at, self._column, self.slots, self.queries, self._widths)
+
+    def _place(self) -> None:
+        cache, layout, added = self.cache, self.layout, self.queries
+        cache.reserve(max((self.past + added).tolist(), default=0))
+        total = int(added.sum())
+        starts = torch.cumsum(added, 0) - added
+        within = torch.arange(total) - torch.repeat_interleave(starts, added, output_size=total)
+        place = within + torch.repeat_interleave(self.past, added, output_size=total)
+        self._slot = torch.repeat_interleave(self.slots, added, output_size=total).to(self.device)
+        self._at = place.to(self.device)
+        if layout.shape is None:
+            begin = cache.widths[self.slots]
+            self._widths = begin + added
+            self._column = (within + torch.repeat_interleave(begin, added, output_size=total)).to(self.device)
+        else:
+            self._widths = torch.full_like(self.past, self.width + layout.shape[1])
+            if layout.query is not None:
+                self._column = layout.query.positions + self.width
+            else:
+                self._column = within.to(self.device) + self.width
+
+    def _hide(self, attention_mask: Tensor | None) -> None:
+        """What the caller's mask hides of what is kept; refuses one that shows what was padding."""
+        rectangular = self.layout.form == "rectangular"
+        explicit = attention_mask is not None and attention_mask.dim() > 2
+        if attention_mask is None and not rectangular:
+            return
+        kept = self.cache.kept(self.width, self.device)
+        if attention_mask is not None and not explicit:
+            shown = attention_mask[:, : self.width] != 0
+            if torch.equal(shown, kept) and not rectangular:
+                return
+            if bool((shown & ~kept).any()):
+                raise ArgumentError(
+                    "attention_mask: it shows columns that were padding when the cache was filled, and their keys "
+                    'were never computed; attn_implementation="eager" computes them',
+                    key="attention_mask", expected="0 where it was 0 before", actual="1",
+                )  # fmt: skip
+            kept = shown
+        if not rectangular:
+            assert self.cache.columns is not None
+            rows = self.slots.to(self.device)
+            longest = int(self.past.max())
+            in_order = kept if self.layout.order is None else kept[self.layout.order.to(self.device)]
+            columns = self.cache.columns[rows, :longest].clamp(max=self.width - 1)
+            self._hidden = ~in_order.gather(1, columns)
+            return
+        mask, current = self.layout.mask, 0 if self.reading else self._current_width()
+        if mask is None:
+            mask = kept.new_ones(len(kept), 1, 1, self.width if self.reading else current)
+        if not explicit and not self.reading:
+            mask = torch.cat((kept[:, None, None], mask), dim=-1)
+        elif not bool(kept.all()):
+            hidden = False if mask.dtype == torch.bool else torch.finfo(mask.dtype).min
+            mask = mask.masked_fill(F.pad(~kept, (0, current))[:, None, None], hidden)
+        self._mask = mask
+
+    def _current_width(self) -> int:
+        assert self.layout.shape is not None
+        return self.layout.shape[1]
+
+    # -- attending -------------------------------------------------------------------------------------------------
+
+    def attend(
+        self,
+        layer: int,
+        query: Tensor,
+        key: Tensor | None,
+        value: Tensor | None,
+        *,
+        causal: bool = False,
+        scale: float | None = None,
+        distance_bias: Tensor | None = None,
+        dropout: float = 0.0,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Writes the tokens' keys and values, and attends to them and to those kept before.
+
+        Args:
+            layer: the index of the layer.
+            query, key, value: as attention.attend takes them; key and value None where reading.
+
+        The other arguments and the result are attention.attend's. What was kept before has no gradient.
+        """
+        layout, store = self.layout, self.cache.layer(layer)
+        if key is not None and value is not None:
+            self.write(layer, key, value)
+            if self.fresh:
+                return attend(
+                    query, key, value, layout,
+                    causal=causal, scale=scale, distance_bias=distance_bias, dropout=dropout,
+                )  # fmt: skip
+        assert store.key_slots is not None and store.value_slots is not None
+        slots = (store.key_slots, store.value_slots)
+        new = None if key is None or value is None else (key, value)
+        if layout.form == "rectangular":
+            sides = [self.cache.rectangular(side, self.width).transpose(1, 2) for side in slots]
+            if new is not None:
+                sides = [torch.cat(pair, dim=1) for pair in zip(sides, new, strict=True)]
+            return attend_rectangular(
+                query, sides[0], sides[1], self._mask,
+                causal=causal, scale=scale, distance_bias=distance_bias, dropout=dropout,
+            )  # fmt: skip
+        if new is not None and not layout.packed:
+            new = (new[0].flatten(0, 1), new[1].flatten(0, 1))
+        flat = query if layout.packed else query.flatten(0, 1)
+        outputs = [
+            self._attend_group(
+                index, group, flat, slots, new if self._recorded else None, causal, scale, distance_bias, dropout
+            )
+            for index, group in enumerate(self._grouped())
+        ]
+        output = torch.cat(outputs) if len(outputs) > 1 else outputs[0] if outputs else flat[..., : slots[1].shape[-1]]
+        return output.view(*query.shape[:-1], slots[1].shape[-1]), None
+
+    def _attend_group(
+        self,
+        index: int,
+        group: _Group,
+        query: Tensor,
+        slots: tuple[Tensor, Tensor],
+        new: tuple[Tensor, Tensor] | None,
+        causal: bool,
+        scale: float | None,
+        distance_bias: Tensor | None,
+        dropout: float,
+    ) -> Tensor:
+        rows, length = group.last - group.first, group.query_length
+        tokens = slice(group.query_start, group.query_start + rows * length)
+        heads, kv_heads = query.shape[1], slots[0].shape[1]
+        if group.key_length == 0:
+            return query.new_zeros(rows * length, heads, slots[1].shape[-1])
+        if new is None:
+            key, value = (side[group.slots][:, :, : group.key_length] for side in slots)
+        else:
+            # The new tokens' own keys and values, not the copies that were written, have a gradient.
+            before = group.key_length - length
+            key, value = (
+                torch.cat((side[group.slots][:, :, :before], fresh[tokens].unflatten(0, (rows, length)).transpose(1, 2)), 2)
+                for side, fresh in zip(slots, new, strict=True)
+            )
+        # Query heads that share a key head stand beside one another as if they were more queries.
+        q = query[tokens].unflatten(0, (rows, length)).transpose(1, 2)
+        q = q.unflatten(1, (kv_heads, -1)).flatten(2, 3)
+        mask = self._mask_of(index, group, causal, heads // kv_heads)
+        if distance_bias is not None:
+            mask = self._bias_of(index, group, distance_bias, mask, query.dtype)
+        output = F.scaled_dot_product_attention(q, key, value, attn_mask=mask, dropout_p=dropout, scale=scale)
+        return output.unflatten(2, (-1, length)).flatten(1, 2).transpose(1, 2).flatten(0, 1)
+
+    def _grouped(self) -> list[_Group]:
+        """The attention calls that serve all sequences, in packing order."""
+        if self._groups is not None:
+            return self._groups
+        added, totals, slots = self.queries.tolist(), self._totals().tolist(), self.slots.tolist()
+        busy = [row for row, count in enumerate(added) if count]
+        on_cpu = self.device.type == "cpu"
+        filled = sum(totals[row] for row in busy)
+        longest = max((totals[row] for row in busy), default=0)
+        masked = not self._recorded and (not on_cpu or filled >= _MASKED_FROM * len(busy) * longest)
+        self._groups, start = [], 0
+        while busy:
+            first, count = busy[0], 1
+            while count < len(busy):
+                row = busy[count]
+                side_by_side = row == first + count and (not on_cpu or slots[row] == slots[first] + count)
+                alike = added[row] == added[first] and (masked or totals[row] == totals[first])
+                if not (side_by_side and alike):
+                    break
+                count += 1
+            last = first + count
+            here = self.slots[first:last]
+            in_line = slots[first:last] == list(range(slots[first], slots[first] + count))
+            self._groups.append(
+                _Group(
+                    first, last, start, added[first], max(totals[first:last]),
+                    slice(slots[first], slots[first] + count) if in_line else here.to(self.device),
+                )  # fmt: skip
+            )
+            start += count * added[first]
+            busy = busy[count:]
+        return self._groups
+
+    def _totals(self) -> Tensor:
+        return self.past if self.reading else self.past + self.queries
+
+    def _mask_of(self, index: int, group: _Group, causal: bool, fold: int) -> Tensor | None:
+        """What a group's queries see, bool ``[rows or 1, 1, fold * query_length, key_length]``; None for everything."""
+        known = (index, causal, fold)
+        if known in self._masks:
+            return self._masks[known]
+        totals = self._totals()[group.first : group.last]
+        equal = bool((totals == totals[0]).all())
+        length = group.query_length
+        hidden = self._hidden_from(group)
+        mask = None
+        if not equal or hidden is not None or (causal and length > 1):
+            ends = (totals[:1] if equal else totals).to(self.device)
+            later = torch.arange(1 - length, 1, device=self.device) if causal else torch.zeros_like(ends[:1]).expand(length)
+            place = torch.arange(group.key_length, device=self.device)
+            mask = place < (ends[:, None] + later)[:, :, None]
+            if hidden is not None:
+                mask = mask & ~hidden[:, None]
+            mask = mask[:, None, None].expand(-1, 1, fold, -1, -1).flatten(2, 3)
+        self._masks[known] = mask
+        return mask
+
+    def _hidden_from(self, group: _Group) -> Tensor | None:
+        if self._hidden is None:
+            return None
+        hidden = self._hidden[group.first : group.last, : group.key_length]
+        return F.pad(hidden, (0, group.key_length - hidden.shape[1]))
+
+    def _bias_of(self, index: int, group: _Group, table: Tensor, mask: Tensor | None, dtype: torch.dtype) -> Tensor:
+        """A group's bias by distance, -inf where the mask hides; built once for all layers that share a table."""
+        if self._biases[0] is not table:
+            self._biases = (table, {})
+        known = self._biases[1]
+        if index not in known:
+            totals = self._totals()[group.first : group.last]
+            ends = (totals[:1] if bool((totals == totals[0]).all()) else totals).to(self.device)
+            reach = (table.shape[1] - 1) // 2
+            position = ends[:, None] + torch.arange(-group.query_length, 0, device=self.device)
+            distance = torch.arange(group.key_length, device=self.device) - position[:, :, None]
+            bias = table[:, distance.clamp(-reach, reach) + reach].transpose(0, 1).to(dtype)
+            known[index] = bias if mask is None else bias.masked_fill(~mask, float("-inf"))
+        return known[index]
+
+
+def _lengths(layout: Layout) -> Tensor:
+    """How many tokens each sequence has, int64 on the host."""
+    if layout.query is not None:
+        return layout.query.lengths
+    assert layout.shape is not None
+    return torch.full((layout.shape[0],), layout.shape[1], dtype=torch.int64)

@@ -1,0 +1,76 @@
+"""The losses that models return where they are given labels."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from oxiformers.config import Config
+from oxiformers.layers.layout import Layout
+
+
+def sequence_loss(logits: Tensor, labels: Tensor, config: Config) -> Tensor:
+    """The loss of one prediction a sequence, by the config's problem_type.
+
+    Where the config has none, it is taken from the labels and kept in the config, so that it is saved with
+    the model: one logit is a regression, integer labels are classes, others are several labels at once.
+
+    Args:
+        logits: ``[B, labels]``.
+        labels: ``[B]`` classes or values, or ``[B, labels]``.
+        config: of the model.
+    """
+    if config.problem_type is None:
+        if config.num_labels == 1:
+            config.problem_type = "regression"
+        elif labels.dtype in (torch.int64, torch.int32):
+            config.problem_type = "single_label_classification"
+        else:
+            config.problem_type = "multi_label_classification"
+    if config.problem_type == "regression":
+        if config.num_labels == 1:
+            logits, labels = logits.squeeze(), labels.squeeze()
+        return F.mse_loss(logits, labels)
+    if config.problem_type == "single_label_classification":
+        return F.cross_entropy(logits.view(-1, config.num_labels), labels.view(-1))
+    return F.binary_cross_entropy_with_logits(logits, labels)
+
+
+def token_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """The mean cross-entropy of tokens ``[..., classes]`` against labels ``[...]``; -100 is left out."""
+    return F.cross_entropy(logits.flatten(0, -2), labels.flatten())
+
+
+def span_loss(logits: Tensor, positions: Tensor, layout: Layout) -> Tensor:
+    """The mean cross-entropy of one token out of each sequence's own.
+
+    Args:
+        logits: ``[B, S]`` or ``[T]``, as the layout lies.
+        positions: ``[B]`` or ``[B, 1]``, the column of the right token, in the order of rows. Positions
+            beyond the sequence, and those of padding, are left out; negative ones count as 0.
+        layout: of the batch.
+    """
+    positions = positions.view(-1).clamp(min=0)
+    if layout.shape is None:
+        return _packed_span_loss(logits, positions, layout)
+    width = layout.shape[1]
+    real = layout.unpack(torch.ones_like(logits)) > 0
+    scores = layout.unpack(logits).masked_fill(~real, torch.finfo(logits.dtype).min)
+    column = positions.clamp(max=width - 1).unsqueeze(1)
+    known = (positions < width) & real.gather(1, column).squeeze(1)
+    return F.cross_entropy(scores, positions.masked_fill(~known, -100))
+
+
+def _packed_span_loss(logits: Tensor, positions: Tensor, layout: Layout) -> Tensor:
+    assert layout.query is not None
+    starts, ends = layout.query.cu_seqlens[:-1], layout.query.cu_seqlens[1:]
+    wide = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+    rows = torch.arange(starts.shape[0], device=logits.device)
+    row = torch.repeat_interleave(rows, ends - starts, output_size=logits.shape[0])
+    peak = wide.new_zeros(starts.shape[0]).scatter_reduce(0, row, wide.detach(), "amax", include_self=False)
+    total = wide.new_zeros(starts.shape[0]).index_add(0, row, (wide - peak[row]).exp())
+    known = starts + positions < ends
+    right = wide[(starts + positions).clamp(max=logits.shape[0] - 1)]
+    losses = (total.log() + peak - right).masked_fill(~known, 0.0)
+    return (losses.sum() / known.sum()).to(logits.dtype)

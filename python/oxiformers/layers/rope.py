@@ -1,0 +1,194 @@
+"""Rotary positions (Su et al., arXiv:2104.09864) and the ways checkpoints stretch them to longer contexts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from oxiformers.errors import ConfigError
+
+Rotation = tuple[Tensor, Tensor]
+"""Cosine and sine of every token's angles, each ``[..., 1, D / 2]``."""
+
+
+def apply_rotary(tensor: Tensor, rotation: Rotation) -> Tensor:
+    """Turns each pair (i, i + D / 2) of ``[..., H, D]`` queries or keys by its token's angle."""
+    cos, sin = rotation
+    first, second = tensor.chunk(2, dim=-1)
+    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+
+
+class RotaryEmbedding(nn.Module):
+    """The angles of rotary positions, computed in float32.
+
+    Holds neither parameters nor buffers: a model on the meta device has its frequencies, and no change of the model's
+    dtype rounds them.
+
+    Args:
+        parameters: a config's ``rope_parameters`` in standard form.
+        size: D, how many dimensions of a head are turned.
+        max_positions: the config's max_position_embeddings.
+    """
+
+    def __init__(self, parameters: dict[str, Any], size: int, max_positions: int) -> None:
+        super().__init__()
+        if size % 2:
+            raise ConfigError(
+                f"head_dim: rotary positions need an even size, got {size}",
+                key="head_dim", expected="an even number", actual=str(size),
+            )  # fmt: skip
+        self.kind: str = parameters["rope_type"]
+        self.size = size
+        self.max_positions = max_positions
+        self.parameters = parameters
+        # A meta-device context must not catch these.
+        with torch.device("cpu"):
+            self.frequencies, self.attention_factor = _KINDS[self.kind](_Wanted(parameters, size, max_positions))
+
+    def forward(self, positions: Tensor, dtype: torch.dtype) -> Rotation:
+        """Positions ``[...]`` (of any layout) to cosine and sine ``[..., 1, D / 2]``."""
+        frequencies = self._frequencies_for(positions)
+        angles = positions.unsqueeze(-1).float() * frequencies
+        cos, sin = angles.cos() * self.attention_factor, angles.sin() * self.attention_factor
+        return cos.to(dtype).unsqueeze(-2), sin.to(dtype).unsqueeze(-2)
+
+    def extra_repr(self) -> str:
+        return f"{self.size}, {self.kind}"
+
+    def _frequencies_for(self, positions: Tensor) -> Tensor:
+        """The frequencies of this call: two kinds depend on the longest sequence in it."""
+        frequencies = self.frequencies.to(positions.device)
+        if self.kind not in ("dynamic", "longrope") or positions.numel() == 0:
+            return frequencies
+        longest = positions.max() + 1
+        if self.kind == "dynamic":
+            stretched = _stretched_frequencies(_Wanted(self.parameters, self.size, self.max_positions), longest)
+            return torch.where(longest > self.max_positions, stretched, frequencies)
+        long = _longrope_frequencies(self.parameters["long_factor"], self.parameters["rope_theta"], self.size)
+        original = self.parameters["original_max_position_embeddings"]
+        return torch.where(longest > original, long.to(positions.device), frequencies)
+
+
+class _Wanted(NamedTuple):
+    parameters: dict[str, Any]
+    size: int
+    max_positions: int
+
+    def number(self, key: str, default: float | None = None) -> float:
+        value = self.parameters.get(key)
+        number: float = default if value is None else value
+        return number
+
+    @property
+    def extension(self) -> float:
+        """How many times longer the context is than the one trained on."""
+        original: float = self.parameters["original_max_position_embeddings"]
+        return self.number("factor", self.max_positions / original)
+
+
+def _plain_frequencies(theta: float | Tensor, size: int, device: torch.device | None = None) -> Tensor:
+    """``theta ** (-2 i / size)``, float32 ``[size / 2]``."""
+    exponents = torch.arange(0, size, 2, dtype=torch.float32, device=device) / size
+    frequencies: Tensor = 1.0 / theta**exponents
+    return frequencies
+
+
+def _default(wanted: _Wanted) -> tuple[Tensor, float]:
+    return _plain_frequencies(wanted.parameters["rope_theta"], wanted.size), 1.0
+
+
+def _linear(wanted: _Wanted) -> tuple[Tensor, float]:
+    """Positions divided by a factor (Chen et al., arXiv:2306.15595)."""
+    return _default(wanted)[0] / wanted.parameters["factor"], 1.0
+
+
+def _proportional(wanted: _Wanted) -> tuple[Tensor, float]:
+    """Only the fastest share of the angles turns."""
+    turning = int(wanted.number("partial_rotary_factor", 1.0) * wanted.size // 2)
+    frequencies = _default(wanted)[0] / wanted.number("factor", 1.0)
+    frequencies[turning:] = 0.0
+    return frequencies, 1.0
+
+
+def _stretched_frequencies(wanted: _Wanted, longest: Tensor) -> Tensor:
+    """A base that grows with the sequence beyond the trained length ("NTK-aware" scaling, by bloc97 and emozilla)."""
+    theta, factor, size = wanted.parameters["rope_theta"], wanted.parameters["factor"], wanted.size
+    stretched = theta * (factor * longest / wanted.max_positions - (factor - 1)) ** (size / (size - 2))
+    return _plain_frequencies(stretched, size, longest.device)
+
+
+def _yarn(wanted: _Wanted) -> tuple[Tensor, float]:
+    """Fast angles kept, slow ones interpolated, with a ramp between (Peng et al., arXiv:2309.00071)."""
+    theta, size = wanted.parameters["rope_theta"], wanted.size
+    original, factor = wanted.parameters["original_max_position_embeddings"], wanted.extension
+
+    def dimension_of(rotations: float) -> float:
+        return size * math.log(original / (rotations * 2 * math.pi)) / (2 * math.log(theta))
+
+    low, high = dimension_of(wanted.number("beta_fast", 32.0)), dimension_of(wanted.number("beta_slow", 1.0))
+    if wanted.parameters.get("truncate", True):
+        low, high = math.floor(low), math.ceil(high)
+    low, high = max(low, 0), min(high, size - 1)
+    if low == high:
+        high += 0.001
+    kept = 1.0 - ((torch.arange(size // 2, dtype=torch.float32) - low) / (high - low)).clamp(0, 1)
+    wavelengths = theta ** (torch.arange(0, size, 2, dtype=torch.float32) / size)
+    frequencies = (1.0 / (factor * wavelengths)) * (1.0 - kept) + (1.0 / wavelengths) * kept
+
+    def magnitude(scale: float) -> float:
+        return 0.1 * scale * math.log(factor) + 1.0 if factor > 1 else 1.0
+
+    scale, scale_all = wanted.parameters.get("mscale"), wanted.parameters.get("mscale_all_dim")
+    attention = magnitude(scale) / magnitude(scale_all) if scale and scale_all else magnitude(1.0)
+    return frequencies, wanted.number("attention_factor", attention)
+
+
+def _longrope_frequencies(stretch: list[float], theta: float, size: int) -> Tensor:
+    if len(stretch) != size // 2:
+        raise ConfigError(
+            f"rope_parameters: longrope needs {size // 2} factors a list, one each angle, got {len(stretch)}",
+            key="rope_parameters.long_factor", expected=f"{size // 2} numbers", actual=str(len(stretch)),
+        )  # fmt: skip
+    exponents = torch.arange(0, size, 2, dtype=torch.float32, device="cpu") / size
+    frequencies: Tensor = 1.0 / (torch.tensor(stretch, dtype=torch.float32, device="cpu") * theta**exponents)
+    return frequencies
+
+
+def _longrope(wanted: _Wanted) -> tuple[Tensor, float]:
+    """A searched factor for every angle, other ones for long texts (Ding et al., arXiv:2402.13753)."""
+    parameters = wanted.parameters
+    short, _ = (
+        _longrope_frequencies(parameters[key], parameters["rope_theta"], wanted.size)
+        for key in ("short_factor", "long_factor")
+    )
+    original, factor = parameters["original_max_position_embeddings"], wanted.extension
+    attention = math.sqrt(1 + math.log(factor) / math.log(original)) if factor > 1 else 1.0
+    return short, wanted.number("attention_factor", attention)
+
+
+def _llama3(wanted: _Wanted) -> tuple[Tensor, float]:
+    """Llama 3.1: long wavelengths stretched by the factor, short ones kept, a blend between (arXiv:2407.21783)."""
+    parameters = wanted.parameters
+    factor, low, high = (parameters[key] for key in ("factor", "low_freq_factor", "high_freq_factor"))
+    original = parameters["original_max_position_embeddings"]
+    frequencies = _default(wanted)[0]
+    wavelengths = 2 * math.pi / frequencies
+    share = (original / wavelengths - low) / (high - low)
+    blended = (1 - share) * frequencies / factor + share * frequencies
+    stretched = torch.where(wavelengths > original / low, frequencies / factor, blended)
+    return torch.where(wavelengths < original / high, frequencies, stretched), 1.0
+
+
+_KINDS: dict[str, Callable[[_Wanted], tuple[Tensor, float]]] = {
+    "default": _default,
+    "linear": _linear,
+    "proportional": _proportional,
+    "dynamic": _default,
+    "yarn": _yarn,
+    "longrope": _longrope,
+    "llama3": _llama3,
+}

@@ -1,0 +1,124 @@
+"""Rotary positions in config.json: transformers 5's ``rope_parameters``, and ``rope_theta`` with ``rope_scaling``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from oxiformers.config import Config
+
+# The keys each kind of scaling cannot do without, beside rope_theta.
+REQUIRED: dict[str, tuple[str, ...]] = {
+    "default": (),
+    "linear": ("factor",),
+    "dynamic": ("factor",),
+    "proportional": (),
+    "yarn": ("original_max_position_embeddings",),
+    "longrope": ("original_max_position_embeddings", "short_factor", "long_factor"),
+    "llama3": ("original_max_position_embeddings", "factor", "low_freq_factor", "high_freq_factor"),
+}
+_LISTS = ("short_factor", "long_factor")
+_NUMBERS = (
+    "rope_theta",
+    "factor",
+    "original_max_position_embeddings",
+    "low_freq_factor",
+    "high_freq_factor",
+    "attention_factor",
+    "beta_fast",
+    "beta_slow",
+    "mscale",
+    "mscale_all_dim",
+    "partial_rotary_factor",
+)
+
+
+@dataclass
+class RotaryConfig(Config):
+    """A config with rotary positions, read in either spelling and written in both.
+
+    ``rope_parameters`` holds everything: ``rope_theta``, ``rope_type`` and what that type needs. ``rope_theta`` and
+    ``rope_scaling`` are views of it, so that both generations of transformers read what is written.
+    """
+
+    default_theta: ClassVar[float] = 10_000.0
+
+    rope_parameters: dict[str, Any] | None = None
+
+    @property
+    def rope_theta(self) -> float:
+        """The base of the wavelengths."""
+        theta: float = (self.rope_parameters or {}).get("rope_theta", self.default_theta)
+        return theta
+
+    @rope_theta.setter
+    def rope_theta(self, value: float | None) -> None:
+        if value is not None:
+            self.rope_parameters = {**(self.rope_parameters or {}), "rope_theta": value}
+
+    @property
+    def rope_scaling(self) -> dict[str, Any] | None:
+        """How wavelengths are stretched, None where they are not; setting None changes nothing."""
+        parameters = self.rope_parameters or {}
+        if parameters.get("rope_type", "default") == "default":
+            return None
+        return {key: value for key, value in parameters.items() if key != "rope_theta"}
+
+    @rope_scaling.setter
+    def rope_scaling(self, value: dict[str, Any] | None) -> None:
+        if value is not None and not isinstance(value, dict):
+            raise self.error("rope_scaling", "an object or null", repr(value))
+        if value:
+            self.rope_parameters = {"rope_theta": self.rope_theta, **value}
+
+    def check(self) -> None:
+        """Brings ``rope_parameters`` into its standard form, then checks everything."""
+        self._check_values()
+        self._complete_rope_parameters()
+        super().check()
+        self._check_rope_parameters()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every key and value, rotary positions in both spellings."""
+        scaling = self.rope_scaling
+        return super().to_dict() | {"rope_theta": self.rope_theta, "rope_scaling": scaling and dict(scaling)}
+
+    def _keys(self) -> set[str]:
+        return super()._keys() | {"rope_theta", "rope_scaling"}
+
+    def _complete_rope_parameters(self) -> None:
+        parameters = dict(self.rope_parameters or {})
+        kind = parameters.pop("type", None)
+        kind = parameters.setdefault("rope_type", kind or "default")
+        parameters.setdefault("rope_theta", self.default_theta)
+        if "original_max_position_embeddings" in REQUIRED.get(str(kind), ()):
+            # Phi-3 states it beside the scaling, and there it counts first.
+            outside = getattr(self, "original_max_position_embeddings", None)
+            if outside is not None:
+                parameters["original_max_position_embeddings"] = outside
+            parameters.setdefault("original_max_position_embeddings", self.max_position_embeddings)
+        self.rope_parameters = parameters
+
+    def _check_rope_parameters(self) -> None:
+        parameters = self.rope_parameters or {}
+        kind = parameters["rope_type"]
+        if kind not in REQUIRED:
+            raise self.error("rope_parameters.rope_type", "one of " + ", ".join(sorted(REQUIRED)), repr(kind))
+        for key in REQUIRED[kind]:
+            if parameters.get(key) is None:
+                raise self.error(f"rope_parameters.{key}", f"there for rope_type {kind!r}", "absent")
+        for key in _NUMBERS:
+            value = parameters.get(key)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0):
+                raise self.error(f"rope_parameters.{key}", "a number above 0", repr(value))
+        for key in _LISTS:
+            value = parameters.get(key)
+            if value is None:
+                continue
+            numbers = isinstance(value, list) and all(
+                isinstance(item, (int, float)) and not isinstance(item, bool) and item > 0 for item in value
+            )
+            if not numbers:
+                raise self.error(f"rope_parameters.{key}", "an array of numbers above 0", repr(value)[:80])
+        if kind == "llama3" and parameters["high_freq_factor"] == parameters["low_freq_factor"]:
+            raise self.error("rope_parameters.high_freq_factor", "another number than low_freq_factor", "the same")

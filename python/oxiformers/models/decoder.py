@@ -1,0 +1,231 @@
+"""What decoder-only language models share: the stack of layers, and the head that predicts the next token."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, ClassVar, Unpack, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from oxiformers.config import Config
+from oxiformers.errors import ArgumentError
+from oxiformers.layers.decoder import DecoderLayer
+from oxiformers.layers.decoder_door import DecoderDoor, DecoderOptions
+from oxiformers.layers.linear import Linear
+from oxiformers.layers.rope import RotaryEmbedding
+from oxiformers.logging import get_logger
+from oxiformers.models.base import PreTrainedModel
+from oxiformers.models.outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
+
+logger = get_logger(__name__)
+
+
+class DecoderModel(PreTrainedModel):
+    """Embeddings, layers and a norm, under Llama's names.
+
+    Class attributes:
+        layer_class: made with the config and the layer's index.
+    """
+
+    layer_class: ClassVar[type[DecoderLayer]] = DecoderLayer
+    base_model_prefix = "model"
+    gradient_checkpointing = False
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size, config.pad_token_id)
+        self.layers = nn.ModuleList(self.layer_class(config, index) for index in range(config.num_hidden_layers))
+        self.norm = self.layer_class.norm_class(config.hidden_size, config.rms_norm_eps)
+        self.rotary_emb = RotaryEmbedding(config.rope_parameters, config.head_dim, config.max_position_embeddings)
+        self.checkpoint_options: dict[str, bool] = {"use_reentrant": False}
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Any = None,
+        inputs_embeds: Tensor | None = None,
+        **options: Unpack[DecoderOptions],
+    ) -> BaseModelOutputWithPast | tuple[Any, ...]:
+        """Tokens ``[B, S]`` to ``[B, S, D]``.
+
+        With past_key_values the tokens continue those of the calls before: attention_mask has the columns of both,
+        ``[B, past + S]``. position_ids ``[B, S]`` or ``[1, S]`` are the columns by default; a packed batch (layout=)
+        counts in each sequence.
+        """
+        door = DecoderDoor(
+            self.config, options, input_ids, attention_mask, inputs_embeds, past_key_values,
+            may_cache=may_cache(self, options),
+        )  # fmt: skip
+        embedded = door.enter(inputs_embeds)
+        hidden: Tensor = self.embed_tokens(door.enter(input_ids)) if embedded is None else embedded
+        step = door.step(hidden.device)
+        given = door.enter(position_ids)
+        positions = door.positions(step, hidden.device) if given is None else given
+        rotation = self.rotary_emb(positions, hidden.dtype)
+        states, attentions = [], []
+        for layer in self.layers:
+            if door.output_hidden_states:
+                states.append(hidden)
+            if self.gradient_checkpointing and self.training:
+                hidden, weights = checkpoint(layer, hidden, door.layout, rotation, step, **self.checkpoint_options)
+            else:
+                hidden, weights = layer(hidden, door.layout, rotation, step)
+            if door.output_attentions:
+                attentions.append(weights)
+        hidden = self.norm(hidden)
+        if step is not None:
+            step.commit()
+        output = BaseModelOutputWithPast(
+            last_hidden_state=door.leave(hidden),
+            past_key_values=door.cache,
+            hidden_states=door.leave_states([*states, hidden] if door.output_hidden_states else None),
+            attentions=door.leave_attentions(attentions if door.output_attentions else None),
+        )
+        return output if door.return_dict else output.to_tuple()
+
+
+class CausalLM(PreTrainedModel):
+    """A decoder and the logits of the next token, ``lm_head``.
+
+    Class attributes:
+        model_class: of the decoder.
+    """
+
+    model_class: ClassVar[type[DecoderModel]] = DecoderModel
+    base_model_prefix = "model"
+    tied = {"lm_head.weight": "model.embed_tokens.weight"}
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.model = self.model_class(config)
+        self.lm_head = Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Any = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        logits_to_keep: int | Tensor = 0,
+        num_items_in_batch: int | Tensor | None = None,
+        **options: Unpack[DecoderOptions],
+    ) -> CausalLMOutputWithPast | tuple[Any, ...]:
+        """Tokens ``[B, S]`` to logits ``[B, S, vocabulary]``; see DecoderModel.forward.
+
+        Args:
+            labels: ``[B, S]``, the tokens themselves: each is predicted from those before it. -100 is left out, and
+                so is padding.
+            logits_to_keep: only the logits of the last so many columns (all of them for 0), or of the columns of an
+                index ``[n]``. Of a packed batch 1 keeps each sequence's last token, ``[B, vocabulary]``.
+            num_items_in_batch: what the sum of the losses is divided by; the number of labels by default.
+        """
+        door = DecoderDoor(
+            self.config, options, input_ids, attention_mask, inputs_embeds, past_key_values,
+            may_cache=may_cache(self.model, options),
+        )  # fmt: skip
+        inside: DecoderOptions = {
+            "output_attentions": door.output_attentions,
+            "output_hidden_states": door.output_hidden_states,
+            "return_dict": True,
+            "layout": door.layout,
+            "use_cache": door.cache is not None,
+        }
+        decoded = self.model(
+            door.enter(input_ids), attention_mask, door.enter(position_ids), door.cache, door.enter(inputs_embeds), **inside
+        )
+        hidden, loss = decoded.last_hidden_state, None
+        if isinstance(logits_to_keep, Tensor) or logits_to_keep:
+            if labels is not None:
+                raise ArgumentError(
+                    "logits_to_keep: the loss needs all logits",
+                    key="logits_to_keep", expected="0 with labels", actual=str(logits_to_keep),
+                )  # fmt: skip
+            logits = self.lm_head(kept_columns(hidden, door, logits_to_keep))
+        else:
+            inner = self.lm_head(hidden)
+            if labels is not None:
+                targets = next_tokens(labels, attention_mask, door)
+                loss = next_token_loss(inner, targets, num_items_in_batch)
+            logits = door.leave(inner)
+        output = CausalLMOutputWithPast(
+            loss=loss,
+            logits=logits,
+            past_key_values=decoded.past_key_values,
+            hidden_states=door.leave_states(decoded.hidden_states),
+            attentions=door.leave_attentions(decoded.attentions),
+        )
+        return output if door.return_dict else output.to_tuple()
+
+
+def may_cache(model: nn.Module, options: DecoderOptions) -> bool:
+    """Whether a call may fill a new cache: not where its layers are computed twice, nor unasked in training."""
+    if not model.training or not torch.is_grad_enabled():
+        return True
+    if getattr(model, "gradient_checkpointing", False):
+        if options.get("use_cache"):
+            _warn_of_checkpointing()
+        return False
+    return bool(options.get("use_cache"))
+
+
+def kept_columns(hidden: Tensor, door: DecoderDoor, kept: int | Tensor) -> Tensor:
+    """The tokens whose logits are asked for: ``[B, n, D]``, or ``[B, D]`` of a packed batch."""
+    if not door.came_in_packed:
+        columns = door.leave(hidden)
+        return columns[:, -kept:] if isinstance(kept, int) else columns[:, kept]
+    if isinstance(kept, Tensor):
+        return hidden[kept]
+    if kept != 1:
+        raise ArgumentError(
+            "logits_to_keep: a packed batch has no columns; 1 keeps the last token of each sequence",
+            key="logits_to_keep", expected="0, 1 or an index of tokens", actual=str(kept),
+        )  # fmt: skip
+    assert door.layout.query is not None
+    ends = door.layout.query.cu_seqlens
+    last = hidden[(ends[1:] - 1).clamp(min=0)]
+    return last.masked_fill((ends[1:] == ends[:-1]).unsqueeze(-1), 0.0)
+
+
+def next_tokens(labels: Tensor, attention_mask: Tensor | None, door: DecoderDoor) -> Tensor:
+    """Labels moved to the token that predicts them, as the layout lies; -100 for padding and the last token."""
+    if door.came_in_packed:
+        assert door.layout.query is not None
+        lengths = door.layout.query.cu_seqlens.diff()
+        moved = F.pad(labels[1:], (0, 1), value=-100)
+        return moved.masked_fill(door.layout.query.positions == torch.repeat_interleave(lengths, lengths, output_size=len(labels)) - 1, -100)
+    if attention_mask is not None and attention_mask.dim() == 2:
+        padding = attention_mask[:, -labels.shape[1] :] == 0
+        if not torch.compiler.is_compiling() and bool((padding & (labels != -100)).any()):
+            _warn_of_masked_labels()
+        labels = labels.masked_fill(padding, -100)
+    moved, _ = door.enter_labels(F.pad(labels[:, 1:], (0, 1), value=-100))
+    return moved
+
+
+def next_token_loss(logits: Tensor, targets: Tensor, items: int | Tensor | None = None) -> Tensor:
+    """The cross-entropy of ``[..., vocabulary]`` against ``[...]``, in float32: its mean, or its sum over ``items``."""
+    wide = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+    reduction = "mean" if items is None else "sum"
+    loss = F.cross_entropy(wide.flatten(0, -2), targets.flatten().to(logits.device), reduction=reduction)
+    if items is None:
+        return loss
+    return loss / (items.to(loss.device) if isinstance(items, Tensor) else items)
+
+
+@cache
+def _warn_of_masked_labels() -> None:
+    logger.warning("labels at padding are ignored: the attention mask hides their tokens")
+
+
+@cache
+def _warn_of_checkpointing() -> None:
+    logger.warning("use_cache=True is ignored: gradient checkpointing computes every layer twice")

@@ -1,0 +1,166 @@
+"""The tokenizers of BERT and DistilBERT: WordPiece with BERT's normalization and [CLS] A [SEP] B [SEP]."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any, ClassVar, TypedDict
+
+from .._core import AddedToken, Tokenizer
+from ..errors import ArgumentError, FormatError, InputTypeError
+from .special_tokens import text_of
+from .tokenizer import PreTrainedTokenizerFast, core_of
+
+
+class _Normalization(TypedDict):
+    lowercase: bool
+    strip_accents: bool | None
+    handle_chinese_chars: bool
+
+
+class BertTokenizer(PreTrainedTokenizerFast):
+    """BERT's WordPiece tokenizer.
+
+    Args:
+        vocab: the path of a vocab.txt, or ids by token; the five special tokens alone by default.
+        vocab_file: the path of a vocab.txt.
+        tokenizer_file, tokenizer_object: a whole tokenizer; the arguments below are applied to it.
+        do_lower_case: whether text is lowercased.
+        tokenize_chinese_chars: whether Chinese characters are words each.
+        strip_accents: whether accents are taken off; None: where text is lowercased.
+        **settings: as for PreTrainedTokenizerFast.
+    """
+
+    vocab_files_names: ClassVar[dict[str, str]] = {
+        "tokenizer_file": "tokenizer.json",
+        "vocab_file": "vocab.txt",
+    }
+    model_input_names: list[str] = ["input_ids", "token_type_ids", "attention_mask"]  # noqa: RUF012 -- as in the base
+
+    def __init__(
+        self,
+        vocab: str | os.PathLike[str] | Mapping[str, int] | None = None,
+        do_lower_case: bool = True,
+        unk_token: str | AddedToken = "[UNK]",
+        sep_token: str | AddedToken = "[SEP]",
+        pad_token: str | AddedToken = "[PAD]",
+        cls_token: str | AddedToken = "[CLS]",
+        mask_token: str | AddedToken = "[MASK]",
+        tokenize_chinese_chars: bool = True,
+        strip_accents: bool | None = None,
+        *,
+        vocab_file: str | os.PathLike[str] | None = None,
+        tokenizer_file: str | os.PathLike[str] | None = None,
+        tokenizer_object: Any = None,
+        **settings: Any,
+    ) -> None:
+        normalization: _Normalization = {
+            "lowercase": do_lower_case,
+            "strip_accents": strip_accents,
+            "handle_chinese_chars": tokenize_chinese_chars,
+        }
+        tokens: dict[str, Any] = {
+            "unk_token": unk_token,
+            "sep_token": sep_token,
+            "pad_token": pad_token,
+            "cls_token": cls_token,
+            "mask_token": mask_token,
+        }
+        names = {name: text_of(token) for name, token in tokens.items()}
+        if isinstance(vocab, (str, os.PathLike)):
+            vocab_file, vocab = vocab_file or vocab, None
+        if tokenizer_object is not None or tokenizer_file is not None:
+            core = core_of(tokenizer_object, tokenizer_file, type(self).__name__)
+        elif vocab_file is not None:
+            core = Tokenizer.from_vocab(os.fspath(vocab_file), **normalization, **names)
+        else:
+            if vocab is None:
+                order = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
+                vocab = {names[name]: index for index, name in enumerate(order)}
+            core = Tokenizer.from_str(_wordpiece_json(vocab, names["unk_token"]), "vocab")
+        if core.model_type != "WordPiece":
+            path = None if tokenizer_file is None else os.fspath(tokenizer_file)
+            raise FormatError(
+                f"{type(self).__name__} needs a WordPiece model, and {path or 'tokenizer_object'} has "
+                f"{core.model_type}: load it with AutoTokenizer or PreTrainedTokenizerFast",
+                path=path,
+                key="model.type",
+                expected="WordPiece",
+                actual=core.model_type,
+            )
+        options = core.normalizer_options
+        if options is None or any(options[key] != value for key, value in normalization.items()):  # type: ignore[literal-required]
+            core = core.with_bert_normalizer(**normalization)
+        self.do_lower_case = do_lower_case
+        self.tokenize_chinese_chars = tokenize_chinese_chars
+        self.strip_accents = strip_accents
+        super().__init__(
+            tokenizer_object=core,
+            do_lower_case=do_lower_case,
+            tokenize_chinese_chars=tokenize_chinese_chars,
+            strip_accents=strip_accents,
+            **tokens,
+            **settings,
+        )
+        if self.cls_token is not None and self.sep_token is not None:
+            self._core = self._core.with_bert_template(cls_token=self.cls_token, sep_token=self.sep_token)
+
+    def build_inputs_with_special_tokens(
+        self, token_ids_0: list[int], token_ids_1: list[int] | None = None
+    ) -> list[int]:
+        """[CLS] A [SEP], or [CLS] A [SEP] B [SEP], from the ids of A and B."""
+        cls_id, sep_id = self.cls_token_id, self.sep_token_id
+        if cls_id is None or sep_id is None:
+            raise ArgumentError(
+                "cls_token and sep_token have to be set", key="cls_token" if cls_id is None else "sep_token"
+            )
+        first = [cls_id, *token_ids_0, sep_id]
+        return first if token_ids_1 is None else [*first, *token_ids_1, sep_id]
+
+
+class DistilBertTokenizer(BertTokenizer):
+    """DistilBERT's tokenizer: BERT's, without token types."""
+
+    model_input_names: list[str] = ["input_ids", "attention_mask"]  # noqa: RUF012 -- as in the base
+
+
+BertTokenizerFast = BertTokenizer
+DistilBertTokenizerFast = DistilBertTokenizer
+
+
+def _wordpiece_json(vocab: Mapping[str, int], unk_token: str) -> str:
+    """A tokenizer.json of BERT's form over that vocabulary, without added tokens and template."""
+    for token, index in vocab.items():
+        if not isinstance(token, str) or not isinstance(index, int):
+            raise InputTypeError(
+                f"vocab should map str to int, found {token!r}: {index!r}",
+                key="vocab",
+                expected="str to int",
+                actual=f"{type(token).__name__} to {type(index).__name__}",
+            )
+    return json.dumps(
+        {
+            "version": "1.0",
+            "truncation": None,
+            "padding": None,
+            "added_tokens": [],
+            "normalizer": {
+                "type": "BertNormalizer",
+                "clean_text": True,
+                "handle_chinese_chars": True,
+                "strip_accents": None,
+                "lowercase": True,
+            },
+            "pre_tokenizer": {"type": "BertPreTokenizer"},
+            "post_processor": None,
+            "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": True},
+            "model": {
+                "type": "WordPiece",
+                "unk_token": unk_token,
+                "continuing_subword_prefix": "##",
+                "max_input_chars_per_word": 100,
+                "vocab": dict(vocab),
+            },
+        }
+    )

@@ -1,0 +1,260 @@
+"""What a tokenizer's files say: its config, special tokens, added tokens and chat templates."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .._core import AddedToken
+from ..errors import ConfigError, FileError, UnsupportedError
+from ..files import json_type, read_json
+from ..hub import Source, split_hub_arguments
+from .special_tokens import NAMED_TOKENS
+
+TOKENIZER_FILE = "tokenizer.json"
+CONFIG_FILE = "tokenizer_config.json"
+SPECIAL_TOKENS_FILE = "special_tokens_map.json"
+ADDED_TOKENS_FILE = "added_tokens.json"
+CHAT_TEMPLATE_FILE = "chat_template.jinja"
+CHAT_TEMPLATE_FOLDER = "additional_chat_templates"
+
+_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
+    "model_max_length": ((int, float, type(None)), "a number"),
+    "max_len": ((int, float, type(None)), "a number"),
+    "padding_side": ((str,), "a string"),
+    "truncation_side": ((str,), "a string"),
+    "clean_up_tokenization_spaces": ((bool, type(None)), "a boolean"),
+    "split_special_tokens": ((bool,), "a boolean"),
+    "model_input_names": ((list,), "an array of strings"),
+    "do_lower_case": ((bool,), "a boolean"),
+    "strip_accents": ((bool, type(None)), "a boolean or null"),
+    "tokenize_chinese_chars": ((bool,), "a boolean"),
+    "added_tokens_decoder": ((dict,), "an object"),
+    "tokenizer_class": ((str, type(None)), "a string"),
+    "chat_template": ((str, list, type(None)), "a string or an array"),
+}
+_BOOLEANS_ARE_NO_NUMBERS = ("model_max_length", "max_len")
+_TOKEN_FIELDS = {
+    "content": str,
+    "single_word": bool,
+    "lstrip": bool,
+    "rstrip": bool,
+    "normalized": bool,
+    "special": bool,
+}
+#: Keys of the config that say where files lay when it was saved, or which class wrote it.
+_NOT_SETTINGS = (
+    "tokenizer_class",
+    "tokenizer_file",
+    "vocab_file",
+    "special_tokens_map_file",
+    "name_or_path",
+    "is_local",
+    "local_files_only",
+    "backend",
+    "auto_map",
+    "add_bos_token",
+    "add_eos_token",
+    "init_inputs",
+    "files_loaded",
+)
+
+
+def load_settings(
+    name_or_path: str | os.PathLike[str], file_names: Mapping[str, str], arguments: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The constructor's keyword arguments for the tokenizer of that name.
+
+    Args:
+        name_or_path: a folder, a single file, or a repository's name.
+        file_names: the vocabulary files the class can read, by constructor argument, the preferred one first;
+            the path of the first that is there becomes that argument.
+        arguments: the caller's keyword arguments; those that are not about finding files win over the files.
+    """
+    hub, given = split_hub_arguments(dict(arguments))
+    trust_remote_code = given.pop("trust_remote_code", False)
+    for key in ("use_fast", "tokenizer_type", "from_slow", "config"):
+        given.pop(key, None)
+    if given.pop("gguf_file", None) is not None:
+        raise UnsupportedError(
+            "gguf_file= is not supported: load a folder with a tokenizer.json", key="gguf_file"
+        )
+    path = Path(name_or_path).expanduser()
+    if path.is_file():
+        argument = next((key for key, name in file_names.items() if path.name.endswith(name)), None)
+        argument = argument or ("tokenizer_file" if path.suffix == ".json" else list(file_names)[-1])
+        return {argument: str(path), "name_or_path": str(path), **given}
+    source = Source(name_or_path, **hub)
+    settings = _read_config(source, bool(trust_remote_code))
+    if "added_tokens_decoder" not in settings:
+        _merge_special_tokens(source, settings)
+        settings["added_tokens_decoder"] = _read_added_tokens(source, settings)
+    template = _read_chat_templates(source)
+    if template is not None:
+        settings["chat_template"] = template
+    settings["name_or_path"] = source.name
+    settings.update(given)
+    if not any(given.get(key) is not None for key in (*file_names, "tokenizer_object", "vocab")):
+        settings.update(_vocabulary_file(source, file_names))
+    return settings
+
+
+def _vocabulary_file(source: Source, file_names: Mapping[str, str]) -> dict[str, str]:
+    for argument, name in file_names.items():
+        path = source.file(name, required=False)
+        if path is not None:
+            return {argument: str(path)}
+    first = next(iter(file_names.values()))
+    source.file(first)
+    raise AssertionError(f"{first} was absent and is there")  # a file that appeared in between
+
+
+def _read_config(source: Source, trust_remote_code: bool) -> dict[str, Any]:
+    path = source.file(CONFIG_FILE, required=False)
+    if path is None:
+        return {}
+    settings = read_json(path)
+    for key, (types, expected) in _TYPES.items():
+        if key not in settings:
+            continue
+        value = settings[key]
+        if not isinstance(value, types) or (isinstance(value, bool) and key in _BOOLEANS_ARE_NO_NUMBERS):
+            raise _wrong(path, key, expected, value)
+    code = settings.get("auto_map")
+    if trust_remote_code and isinstance(code, dict) and "AutoTokenizer" in code:
+        raise UnsupportedError(
+            f"{path}: auto_map.AutoTokenizer names code of the repository ({code['AutoTokenizer']}), which "
+            "is never run here; without trust_remote_code=True the tokenizer is read from its files",
+            path=str(path),
+            key="auto_map.AutoTokenizer",
+            actual=str(code["AutoTokenizer"]),
+        )
+    for key in _NOT_SETTINGS:
+        settings.pop(key, None)
+    for key, value in settings.items():
+        if key.endswith("_token") and isinstance(value, dict):
+            settings[key] = _token(value, path, key)
+        elif key in ("extra_special_tokens", "additional_special_tokens"):
+            settings[key] = _token_collection(value, path, key)
+        elif key in NAMED_TOKENS and not isinstance(value, (str, type(None))):
+            raise _wrong(path, key, "a string, an object or null", value)
+    if "added_tokens_decoder" in settings:
+        settings["added_tokens_decoder"] = {
+            _index(index, path): _token(token, path, f"added_tokens_decoder.{index}")
+            for index, token in settings["added_tokens_decoder"].items()
+        }
+    return settings
+
+
+def _merge_special_tokens(source: Source, settings: dict[str, Any]) -> None:
+    """special_tokens_map.json counts where the config does not list the added tokens."""
+    path = source.file(SPECIAL_TOKENS_FILE, required=False)
+    if path is None:
+        return
+    for key, value in read_json(path).items():
+        if isinstance(value, (list, dict)) and key in ("extra_special_tokens", "additional_special_tokens"):
+            settings[key] = _token_collection(value, path, key, special=True)
+        elif isinstance(value, dict):
+            settings[key] = _token(value, path, key, special=True)
+        elif isinstance(value, str) or value is None:
+            settings[key] = value
+        else:
+            raise _wrong(path, key, "a string or an object", value)
+
+
+def _read_added_tokens(source: Source, settings: dict[str, Any]) -> dict[int, AddedToken]:
+    """added_tokens.json, the older form: ids by token."""
+    path = source.file(ADDED_TOKENS_FILE, required=False)
+    if path is None:
+        return {}
+    special = {
+        str(getattr(settings[key], "content", settings[key])) for key in NAMED_TOKENS if settings.get(key)
+    }
+    for key in ("extra_special_tokens", "additional_special_tokens"):
+        special.update(str(getattr(token, "content", token)) for token in settings.get(key) or ())
+    added: dict[int, AddedToken] = {}
+    for content, index in read_json(path).items():
+        if not isinstance(index, int) or isinstance(index, bool) or index < 0:
+            raise _wrong(path, content, "an id", index)
+        is_special = content in special
+        added[index] = AddedToken(content, normalized=not is_special, special=is_special)
+    return added
+
+
+def _read_chat_templates(source: Source) -> str | dict[str, str] | None:
+    """chat_template.jinja and, in a local folder, the named templates; they win over the config's."""
+    templates: dict[str, str] = {}
+    path = source.file(CHAT_TEMPLATE_FILE, required=False)
+    if path is not None:
+        templates["default"] = _read_text(path)
+    if source.folder is not None:
+        folder = source.folder / source.subfolder / CHAT_TEMPLATE_FOLDER
+        for named in sorted(folder.glob("*.jinja")):
+            templates[named.stem] = _read_text(named)
+    if not templates:
+        return None
+    return templates["default"] if list(templates) == ["default"] else templates
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise FileError(
+            f"{path} cannot be read: {error.strerror}", path=str(path), errno=error.errno
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8: {error}", path=str(path), expected="UTF-8") from error
+
+
+def _token(value: Any, path: Path, key: str, special: bool | None = None) -> AddedToken:
+    if not isinstance(value, dict):
+        raise _wrong(path, key, "an object", value)
+    fields = {name: field for name, field in value.items() if name != "__type"}
+    for name, field in fields.items():
+        kind = _TOKEN_FIELDS.get(name)
+        if kind is None:
+            raise ConfigError(
+                f"{path}: {key} has an unknown field {name!r}; the known ones are {sorted(_TOKEN_FIELDS)}",
+                path=str(path),
+                key=f"{key}.{name}",
+                expected=f"one of {sorted(_TOKEN_FIELDS)}",
+                actual=repr(name),
+            )
+        if not isinstance(field, kind):
+            raise _wrong(path, f"{key}.{name}", "a string" if kind is str else "a boolean", field)
+    if "content" not in fields:
+        raise _wrong(path, f"{key}.content", "a string", None)
+    return AddedToken(**{**fields, **({} if special is None else {"special": special})})
+
+
+def _token_collection(value: Any, path: Path, key: str, special: bool | None = None) -> Any:
+    def token(item: Any, place: str) -> str | AddedToken:
+        return item if isinstance(item, str) else _token(item, path, place, special)
+
+    if isinstance(value, list):
+        return [token(item, f"{key}[{index}]") for index, item in enumerate(value)]
+    if isinstance(value, dict):
+        return {name: token(item, f"{key}.{name}") for name, item in value.items()}
+    if value is None:
+        return None
+    raise _wrong(path, key, "an array or an object", value)
+
+
+def _index(text: str, path: Path) -> int:
+    if not text.isdecimal():
+        raise _wrong(path, "added_tokens_decoder", "ids as keys", text)
+    return int(text)
+
+
+def _wrong(path: Path, key: str, expected: str, value: Any) -> ConfigError:
+    actual = json_type(value)
+    return ConfigError(
+        f"{path}: {key} should be {expected}, found {actual} ({value!r:.80})",
+        path=str(path),
+        key=key,
+        expected=expected,
+        actual=actual,
+    )

@@ -1,0 +1,323 @@
+"""The tokenizer users hold: a compiled core, special tokens, and the settings of a model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from .._core import Tokenizer
+from ..errors import ArgumentError, InputTypeError
+from ..hub import refuse_push
+from . import loading, saving
+from .batch import BatchEncoding
+from .calls import TextCalls
+from .options import (
+    VERY_LARGE_INTEGER,
+    PaddingStrategy,
+    TensorType,
+    resolve_lengths,
+    resolve_side,
+    resolve_tensor_type,
+)
+from .padding import PadOptions, columns_of, pad_columns
+from .special_tokens import as_added_token, text_of
+from .vocabulary import Vocabulary
+
+
+class PreTrainedTokenizerFast(Vocabulary, TextCalls):
+    """A tokenizer with the interface of transformers' fast tokenizers, over the compiled core.
+
+    The core is immutable: truncation, padding and special tokens are arguments of a call, and adding tokens
+        replaces
+    the core as a whole. One tokenizer may serve any number of threads.
+
+    Args:
+        tokenizer_file: the path of a tokenizer.json.
+        tokenizer_object: in its place, a core `Tokenizer`, a tokenizer of this class, or a
+            `tokenizers.Tokenizer`.
+        bos_token, eos_token, unk_token, sep_token, pad_token, cls_token, mask_token: the special tokens, str
+            or AddedToken; those that are not in the vocabulary are added to it.
+        extra_special_tokens: further special tokens: a list, or a mapping of attribute names to tokens.
+        added_tokens_decoder: further tokens by id.
+        model_max_length: the most tokens the model takes; unlimited by default.
+        padding_side, truncation_side: "right" or "left".
+        clean_up_tokenization_spaces: whether decoding takes the spaces before punctuation and contractions
+            out.
+        split_special_tokens: whether special tokens in a text are taken as ordinary text.
+        model_input_names: which inputs a call returns.
+        chat_template: the model's Jinja template, kept and saved.
+        name_or_path: where the tokenizer came from.
+    """
+
+    #: File names by constructor argument.
+    vocab_files_names: ClassVar[dict[str, str]] = {"tokenizer_file": "tokenizer.json"}
+    slow_tokenizer_class: ClassVar[type | None] = None
+
+    model_input_names: list[str] = ["input_ids", "attention_mask"]  # noqa: RUF012 -- an instance has its own
+    padding_side: str = "right"
+    truncation_side: str = "right"
+
+    def __init__(
+        self,
+        *,
+        tokenizer_object: Any = None,
+        tokenizer_file: str | os.PathLike[str] | None = None,
+        **settings: Any,
+    ) -> None:
+        core = core_of(tokenizer_object, tokenizer_file, type(self).__name__)
+        self._core = core
+        self.deprecation_warnings = {}
+        self.verbose = bool(settings.pop("verbose", False))
+        truncation, padding = core.saved_truncation, core.saved_padding
+        if truncation is not None:
+            settings.setdefault("truncation_side", truncation["direction"].lower())
+        if padding is not None:
+            settings.setdefault("pad_token", padding["pad_token"])
+            settings.setdefault("padding_side", padding["direction"].lower())
+        #: The settings as given, for saving.
+        self.init_kwargs: dict[str, Any] = dict(settings)
+        self.name_or_path: str = str(settings.pop("name_or_path", ""))
+        added = settings.pop("added_tokens_decoder", None) or {}
+        self._init_special_tokens(settings)
+        limit = settings.pop("model_max_length", None) or settings.pop("max_len", None)
+        self.model_max_length = VERY_LARGE_INTEGER if limit is None else limit
+        self.padding_side = resolve_side(settings.pop("padding_side", self.padding_side), "padding_side")
+        self.truncation_side = resolve_side(
+            settings.pop("truncation_side", self.truncation_side), "truncation_side"
+        )
+        self.model_input_names = list(settings.pop("model_input_names", self.model_input_names))
+        self.clean_up_tokenization_spaces: bool = bool(settings.pop("clean_up_tokenization_spaces", False))
+        self.split_special_tokens = bool(settings.pop("split_special_tokens", False))
+        template = settings.pop("chat_template", None)
+        if isinstance(template, (list, tuple)):
+            template = {entry["name"]: entry["template"] for entry in template}
+        self.chat_template: str | dict[str, str] | None = template
+        self._add([token for _, token in sorted(added.items())])
+        known = {token.content for _, token in self._core.added_tokens}
+        self._add(
+            [
+                as_added_token(token, special=True)
+                for token in self.all_special_tokens_extended
+                if text_of(token) not in known
+            ]
+        )
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | os.PathLike[str], *init_inputs: Any, **kwargs: Any
+    ) -> Self:
+        """Loads a tokenizer from a folder, a single file (tokenizer.json, vocab.txt), the cache or the Hub.
+
+        Args:
+            pretrained_model_name_or_path: a folder, a file, or a repository's name on the Hub.
+            *init_inputs: positional arguments of the constructor.
+            **kwargs: `revision`, `token`, `cache_dir`, `local_files_only`, `subfolder` and `force_download`,
+                as for every from_pretrained; all others go to the constructor and win over what the files
+                say.
+
+        Raises:
+            MissingFileError: a file that is needed is neither here nor on the Hub.
+            FormatError, ConfigError: a file does not hold what it should; with its path and the key.
+        """
+        settings = loading.load_settings(pretrained_model_name_or_path, cls.vocab_files_names, kwargs)
+        return cls(*init_inputs, **settings)
+
+    def save_pretrained(
+        self,
+        save_directory: str | os.PathLike[str],
+        legacy_format: bool | None = None,
+        filename_prefix: str | None = None,
+        push_to_hub: bool = False,
+    ) -> tuple[str, ...]:
+        """Writes the tokenizer's files: transformers 4.57 and 5 read them back.
+
+        They are tokenizer.json, tokenizer_config.json, special_tokens_map.json, chat_template.jinja where
+        there is a template, and vocab.txt for WordPiece.
+
+        Args:
+            save_directory: the folder; made where it is missing.
+            legacy_format: False leaves vocab.txt out.
+            filename_prefix: put before each name, with a hyphen.
+
+        Returns:
+            The paths written.
+        """
+        refuse_push(push_to_hub)
+        return saving.save_tokenizer(
+            self, Path(save_directory), filename_prefix or "", legacy_format is not False
+        )
+
+    def save_vocabulary(
+        self, save_directory: str | os.PathLike[str], filename_prefix: str | None = None
+    ) -> tuple[str, ...]:
+        """Writes vocab.txt, a token a line. Raises UnsupportedError for other models than WordPiece."""
+        return (saving.save_vocabulary(self._core, Path(save_directory), filename_prefix or ""),)
+
+    # --- special tokens around a sequence
+
+    @property
+    def pad_token_type_id(self) -> int:
+        """The token type of padding."""
+        return 0
+
+    def num_special_tokens_to_add(self, pair: bool = False) -> int:
+        """How many special tokens a call adds to a text, or to a pair."""
+        return self._core.num_special_tokens(pair)
+
+    @property
+    def max_len_single_sentence(self) -> int:
+        """The most tokens a text may have, special ones left out."""
+        return self.model_max_length - self.num_special_tokens_to_add(pair=False)
+
+    @property
+    def max_len_sentences_pair(self) -> int:
+        """The most tokens a pair may have, special ones left out."""
+        return self.model_max_length - self.num_special_tokens_to_add(pair=True)
+
+    def build_inputs_with_special_tokens(
+        self, token_ids_0: list[int], token_ids_1: list[int] | None = None
+    ) -> list[int]:
+        """The ids of a text or pair, one after the other; BERT's tokenizer puts its special tokens around."""
+        return list(token_ids_0) if token_ids_1 is None else [*token_ids_0, *token_ids_1]
+
+    def create_token_type_ids_from_sequences(
+        self, token_ids_0: list[int], token_ids_1: list[int] | None = None
+    ) -> list[int]:
+        """Token types of a text (0) or pair (0, then 1), a cls_token and sep_tokens included."""
+        before = int(self.cls_token_id is not None)
+        after = int(self.sep_token_id is not None)
+        first = [0] * (before + len(token_ids_0) + after)
+        return first if token_ids_1 is None else first + [1] * (len(token_ids_1) + after)
+
+    def get_special_tokens_mask(
+        self,
+        token_ids_0: Sequence[int],
+        token_ids_1: Sequence[int] | None = None,
+        already_has_special_tokens: bool = False,
+    ) -> list[int]:
+        """1 at special tokens, 0 elsewhere, for ids that have their special tokens already.
+
+        Raises ArgumentError for ids that have not.
+        """
+        if not already_has_special_tokens or token_ids_1 is not None:
+            raise ArgumentError(
+                "get_special_tokens_mask takes one sequence, with already_has_special_tokens=True; for text, "
+                "call the tokenizer with return_special_tokens_mask=True",
+                key="already_has_special_tokens",
+            )
+        special = set(self.all_special_ids)
+        return [int(int(index) in special) for index in token_ids_0]
+
+    # --- padding
+
+    def pad(
+        self,
+        encoded_inputs: Any,
+        padding: bool | str | PaddingStrategy = True,
+        max_length: int | None = None,
+        pad_to_multiple_of: int | None = None,
+        padding_side: str | None = None,
+        return_attention_mask: bool | None = None,
+        return_tensors: str | TensorType | None = None,
+        verbose: bool = True,
+    ) -> BatchEncoding:
+        """Pads rows that are tokenized already.
+
+        Args:
+            encoded_inputs: a mapping (`input_ids` and others) of a row or of rows, or a list of mappings, one
+                a row; lists, arrays or tensors. Arrays and tensors come back as such.
+            padding, max_length, pad_to_multiple_of, padding_side, return_tensors: as in a call.
+            return_attention_mask: whether a mask is padded, and made where there is none; by default as
+                `model_input_names` says.
+            verbose: whether to warn of arguments without effect.
+        """
+        main = self.model_input_names[0]
+        columns = columns_of(encoded_inputs, main)
+        strategy, _, max_length = resolve_lengths(
+            padding, False, max_length, pad_to_multiple_of, self.model_max_length, verbose
+        )
+        pad_id = self._require_pad_token()[0] if strategy is not None else 0
+        if return_attention_mask is None:
+            return_attention_mask = "attention_mask" in self.model_input_names
+        side = resolve_side(padding_side or self.padding_side, "padding_side")
+        options = PadOptions(
+            main,
+            strategy,
+            max_length,
+            pad_to_multiple_of,
+            side,
+            pad_id,
+            self.pad_token_type_id,
+            return_attention_mask,
+        )
+        return pad_columns(columns, options, resolve_tensor_type(return_tensors))
+
+    # --- copies and pickles
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """The same bytes before and after use, so that caches keyed by them (datasets.map) hold."""
+        state = {
+            key: value for key, value in self.__dict__.items() if key not in ("_core", "deprecation_warnings")
+        }
+        return _restore, (type(self), self._core.to_str(), state)
+
+    def __copy__(self) -> Self:
+        twin = type(self).__new__(type(self))
+        twin.__dict__.update(self.__dict__, deprecation_warnings={})
+        return twin
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        from copy import deepcopy
+
+        twin = type(self).__new__(type(self))
+        memo[id(self)] = twin
+        core = {"_core": self._core, "deprecation_warnings": {}}  # the core is immutable: shared
+        state = {key: deepcopy(value, memo) for key, value in self.__dict__.items() if key not in core}
+        twin.__dict__.update(state, **core)
+        return twin
+
+    def __repr__(self) -> str:
+        added = "".join(f"\n\t{index}: {token!r}," for index, token in self._core.added_tokens)
+        return (
+            f"{type(self).__name__}(name_or_path={self.name_or_path!r}, vocab_size={self.vocab_size}, "
+            f"model_max_length={self.model_max_length}, padding_side={self.padding_side!r}, "
+            f"truncation_side={self.truncation_side!r}, special_tokens={self.special_tokens_map}, "
+            f"added_tokens_decoder={{{added}{chr(10) if added else ''}}})"
+        )
+
+
+def core_of(tokenizer_object: Any, tokenizer_file: Any, owner: str) -> Tokenizer:
+    """The core that an object holds or describes, or a tokenizer.json; `owner` names the class in errors."""
+    if tokenizer_object is not None:
+        if isinstance(tokenizer_object, PreTrainedTokenizerFast):
+            return tokenizer_object.backend_tokenizer
+        if isinstance(tokenizer_object, Tokenizer):
+            return tokenizer_object
+        if hasattr(tokenizer_object, "to_str"):
+            return Tokenizer.from_str(tokenizer_object.to_str(), "tokenizer_object")
+        kind = type(tokenizer_object).__name__
+        raise InputTypeError(
+            f"tokenizer_object should be a Tokenizer, not {kind}",
+            key="tokenizer_object",
+            expected="a Tokenizer",
+            actual=kind,
+        )
+    if tokenizer_file is not None:
+        return Tokenizer.from_file(os.fspath(tokenizer_file))
+    raise ArgumentError(
+        f"{owner} needs tokenizer_file= (the path of a tokenizer.json) or tokenizer_object=; "
+        f"{owner}.from_pretrained loads one by its name",
+        key="tokenizer_file",
+    )
+
+
+def _restore(cls: type[PreTrainedTokenizerFast], core: str, state: dict[str, Any]) -> PreTrainedTokenizerFast:
+    tokenizer = cls.__new__(cls)
+    tokenizer.__dict__.update(state, _core=Tokenizer.from_str(core, "<pickle>"), deprecation_warnings={})
+    return tokenizer
+
+
+PreTrainedTokenizerBase = PreTrainedTokenizerFast
+PreTrainedTokenizer = PreTrainedTokenizerFast

@@ -1,0 +1,216 @@
+//! Tokens found in the text before the model sees it.
+
+use super::json::Node;
+use super::model::Model;
+use super::normalizer::Normalizer;
+use super::unicode::is_word;
+use crate::{Error, Result};
+use aho_corasick::{AhoCorasick, Input, MatchKind};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Range;
+
+/// A token added on top of the model's vocabulary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddedToken {
+    /// Its text.
+    pub content: String,
+    /// Only where no word character touches it.
+    pub single_word: bool,
+    /// Takes the white space before it.
+    pub lstrip: bool,
+    /// Takes the white space after it.
+    pub rstrip: bool,
+    /// Found in the normalized text, by its own normalized form; otherwise in the text as given.
+    pub normalized: bool,
+    /// Left out by decoding that skips special tokens.
+    pub special: bool,
+}
+
+impl AddedToken {
+    /// Reads an element of `added_tokens` but for its id, which follows from the vocabulary.
+    pub fn read(node: &Node<'_, '_>) -> Result<Self> {
+        let flag = |key| node.field(key)?.boolean();
+        node.field("id")?.id()?;
+        Ok(Self {
+            content: node.field("content")?.text()?.to_owned(),
+            single_word: flag("single_word")?,
+            lstrip: flag("lstrip")?,
+            rstrip: flag("rstrip")?,
+            normalized: flag("normalized")?,
+            special: flag("special")?,
+        })
+    }
+}
+
+/// All added tokens of a tokenizer and the automata that find them.
+#[derive(Debug, Clone, Default)]
+pub struct AddedVocabulary {
+    tokens: BTreeMap<u32, AddedToken>,
+    ids: HashMap<String, u32>,
+    special: HashSet<String>,
+    /// Normalized forms, where they differ from the content.
+    forms: HashMap<u32, String>,
+    raw: Option<Matcher>,
+    normalized: Option<Matcher>,
+}
+
+/// Finds the leftmost, then longest, of several patterns.
+#[derive(Debug, Clone)]
+pub struct Matcher {
+    automaton: AhoCorasick,
+    ids: Vec<u32>,
+    longest: usize,
+}
+
+impl Matcher {
+    fn new<'t>(patterns: impl Iterator<Item = (&'t str, u32)>) -> Result<Option<Self>> {
+        let (texts, ids): (Vec<&str>, Vec<u32>) = patterns.filter(|pattern| !pattern.0.is_empty()).unzip();
+        let Some(longest) = texts.iter().map(|text| text.len()).max() else {
+            return Ok(None);
+        };
+        let automaton = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(texts);
+        let automaton = automaton.map_err(|error| {
+            Error::argument("added_tokens", "tokens that fit in an automaton", error.to_string())
+        })?;
+        Ok(Some(Self { automaton, ids, longest }))
+    }
+
+    /// The first match within `range`: its place and its token's id.
+    pub fn find(&self, text: &str, range: Range<usize>) -> Option<(Range<usize>, u32)> {
+        let found = self.automaton.find(Input::new(text).range(range))?;
+        Some((found.range(), *self.ids.get(found.pattern().as_usize())?))
+    }
+
+    /// The length of the longest pattern in bytes.
+    pub fn longest(&self) -> usize {
+        self.longest
+    }
+}
+
+impl AddedVocabulary {
+    /// Adds tokens: content in the vocabulary keeps its id, new content gets the next free one, repeated content
+    /// takes the new flags, empty content is left out.
+    pub fn add(
+        &mut self,
+        tokens: impl IntoIterator<Item = AddedToken>,
+        model: &Model,
+        normalizer: Option<&Normalizer>,
+    ) -> Result<()> {
+        let vocab = model.vocab();
+        let size = vocab.len() as u32;
+        let mut next = self.tokens.keys().next_back().map_or(size, |last| size.max(last.saturating_add(1)));
+        for token in tokens {
+            let known = self.ids.get(&token.content).copied();
+            if token.content.is_empty() || known.is_some_and(|id| self.tokens.get(&id) == Some(&token)) {
+                continue;
+            }
+            let id = known.or_else(|| vocab.id(&token.content)).unwrap_or_else(|| {
+                next = next.saturating_add(1);
+                next - 1
+            });
+            if token.special {
+                self.special.insert(token.content.clone());
+            }
+            self.ids.insert(token.content.clone(), id);
+            self.tokens.insert(id, token);
+        }
+        self.refresh(normalizer)
+    }
+
+    /// Follows a change of the normalizer.
+    pub fn refresh(&mut self, normalizer: Option<&Normalizer>) -> Result<()> {
+        self.forms = self
+            .tokens
+            .iter()
+            .filter(|(_, token)| token.normalized)
+            .filter_map(|(id, token)| {
+                let form = normalizer?.normalize(&token.content);
+                (form != token.content).then_some((*id, form))
+            })
+            .collect();
+        let pattern = |(id, token): (&u32, &AddedToken)| (token.normalized, *id, token.content.clone());
+        let all: Vec<(bool, u32, String)> = self.tokens.iter().map(pattern).collect();
+        self.raw =
+            Matcher::new(all.iter().filter(|token| !token.0).map(|token| (token.2.as_str(), token.1)))?;
+        self.normalized = Matcher::new(
+            all.iter()
+                .filter(|token| token.0)
+                .map(|token| (self.forms.get(&token.1).unwrap_or(&token.2).as_str(), token.1)),
+        )?;
+        Ok(())
+    }
+
+    /// By ascending id.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &AddedToken)> {
+        self.tokens.iter().map(|(id, token)| (*id, token))
+    }
+
+    /// How many distinct contents there are.
+    pub fn contents(&self) -> impl Iterator<Item = (&str, u32)> {
+        self.ids.iter().map(|(content, id)| (content.as_str(), *id))
+    }
+
+    /// The id of an added token.
+    pub fn id(&self, content: &str) -> Option<u32> {
+        self.ids.get(content).copied()
+    }
+
+    /// What decoding makes of an id: the form it was found by.
+    pub fn text(&self, id: u32) -> Option<&str> {
+        let token = self.tokens.get(&id)?;
+        Some(self.forms.get(&id).unwrap_or(&token.content))
+    }
+
+    /// Whether a token's text is that of a special token.
+    pub fn is_special(&self, text: &str) -> bool {
+        self.special.contains(text)
+    }
+
+    /// What is searched for in the text as given.
+    pub fn raw(&self) -> Option<&Matcher> {
+        self.raw.as_ref()
+    }
+
+    /// What is searched for in the normalized text.
+    pub fn normalized(&self) -> Option<&Matcher> {
+        self.normalized.as_ref()
+    }
+
+    /// What a match takes of the text, white space included; None where it does not count.
+    ///
+    /// `taken` is where the match before ended. `space` remembers the last white space looked through, so that no
+    /// space is looked at twice.
+    pub(super) fn accept(
+        &self,
+        id: u32,
+        found: Range<usize>,
+        text: &str,
+        taken: usize,
+        space: &mut Range<usize>,
+        split_special: bool,
+    ) -> Option<Range<usize>> {
+        let token = self.tokens.get(&id)?;
+        if split_special && self.special.contains(&token.content) {
+            return None;
+        }
+        let Range { mut start, mut end } = found;
+        if token.single_word {
+            let before = text.get(..start)?.chars().next_back().is_some_and(is_word);
+            let after = text.get(end..)?.chars().next().is_some_and(is_word);
+            if before || after {
+                return None;
+            }
+        }
+        if token.lstrip {
+            start = if start > taken { taken + text.get(taken..start)?.trim_end().len() } else { taken };
+        }
+        if token.rstrip {
+            if !space.contains(&end) {
+                let rest = text.get(end..)?;
+                *space = end..end + (rest.len() - rest.trim_start().len());
+            }
+            end = end.max(space.end);
+        }
+        (start < end).then_some(start..end)
+    }
+}

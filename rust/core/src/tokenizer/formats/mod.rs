@@ -1,0 +1,19 @@
+//! The files tokenizers are read from and written to.
+
+mod saved;
+mod tokenizer_json;
+mod vocab_txt;
+
+pub use saved::{SavedPadding, SavedTruncation};
+pub use vocab_txt::VocabOptions;
+
+use crate::{Error, Result};
+
+/// Reads a text file.
+fn read_text(path: &str) -> Result<String> {
+    let bytes = std::fs::read(path).map_err(|error| Error::io(path, error))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let place = format!("byte {}", error.utf8_error().valid_up_to());
+        Error::format(path, place, "UTF-8", "a byte that is not")
+    })
+}

@@ -1,0 +1,185 @@
+//! tokenizer.json, version 1.0.
+
+use super::{SavedPadding, SavedTruncation, read_text};
+use crate::tokenizer::json::{Node, parse, quoted};
+use crate::tokenizer::post_processor::{Part, Template};
+use crate::tokenizer::{
+    AddedToken, Decoder, Model, Normalizer, PostProcessor, PreTokenizer, Side, Tokenizer, TruncationStrategy,
+};
+use crate::{Error, Result};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::{Value, json};
+
+impl Tokenizer {
+    /// Reads a tokenizer.json.
+    pub fn from_file(path: &str) -> Result<Self> {
+        Self::from_json(&read_text(path)?, path)
+    }
+
+    /// Reads the text of a tokenizer.json; `source` names it in errors.
+    pub fn from_json(text: &str, source: &str) -> Result<Self> {
+        let tree = parse(source, text)?;
+        let root = Node::root(source, &tree);
+        if let Some(version) = root.optional("version")? {
+            let text = version.text()?;
+            if text != "1.0" {
+                return Err(version.refuse("\"1.0\"", quoted(text)));
+            }
+        }
+        let truncation = root.present("truncation")?.map(|node| SavedTruncation::read(&node)).transpose()?;
+        let padding = root.present("padding")?.map(|node| SavedPadding::read(&node)).transpose()?;
+        let mut added = Vec::new();
+        if let Some(tokens) = root.optional("added_tokens")? {
+            for token in tokens.items()? {
+                added.push(AddedToken::read(&token)?);
+            }
+        }
+        let mut tokenizer = Self::assemble(
+            Model::read(&root.field("model")?)?,
+            root.present("normalizer")?.map(|node| Normalizer::read(&node)).transpose()?,
+            root.present("pre_tokenizer")?.map(|node| PreTokenizer::read(&node)).transpose()?,
+            root.present("decoder")?.map(|node| Decoder::read(&node)).transpose()?,
+            added,
+        )?;
+        let processor = root.present("post_processor")?;
+        let known = |id| tokenizer.id_to_token(id).is_some();
+        tokenizer.post_processor = processor.map(|node| PostProcessor::read(&node, known)).transpose()?;
+        tokenizer.truncation = truncation;
+        tokenizer.padding = padding;
+        Ok(tokenizer)
+    }
+
+    /// Writes a tokenizer.json.
+    pub fn to_json(&self, pretty: bool) -> Result<String> {
+        let text = if pretty { serde_json::to_string_pretty(self) } else { serde_json::to_string(self) };
+        text.map_err(|error| Error::io("tokenizer.json", error.into()))
+    }
+}
+
+/// Keys in the order other readers write them.
+impl Serialize for Tokenizer {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(9))?;
+        map.serialize_entry("version", "1.0")?;
+        map.serialize_entry("truncation", &self.truncation.as_ref().map(truncation))?;
+        map.serialize_entry("padding", &self.padding.as_ref().map(padding))?;
+        let added: Vec<Value> = self.added_tokens().map(|(id, token)| added_token(id, token)).collect();
+        map.serialize_entry("added_tokens", &added)?;
+        map.serialize_entry("normalizer", &self.normalizer.as_ref().map(normalizer))?;
+        let pre_tokenizer = self.pre_tokenizer.map(|pre_tokenizer| json!({"type": pre_tokenizer.name()}));
+        map.serialize_entry("pre_tokenizer", &pre_tokenizer)?;
+        map.serialize_entry("post_processor", &self.post_processor.as_ref().map(post_processor))?;
+        map.serialize_entry("decoder", &self.decoder.as_ref().map(decoder))?;
+        map.serialize_entry("model", &ModelJson(&self.model))?;
+        map.end()
+    }
+}
+
+struct ModelJson<'m>(&'m Model);
+
+impl Serialize for ModelJson<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("type", self.0.name())?;
+        map.serialize_entry("unk_token", self.0.unk_token())?;
+        if let Model::WordPiece(model) = self.0 {
+            map.serialize_entry("continuing_subword_prefix", model.prefix())?;
+            map.serialize_entry("max_input_chars_per_word", &model.max_input_chars_per_word())?;
+        }
+        map.serialize_entry("vocab", &VocabJson(self.0))?;
+        map.end()
+    }
+}
+
+struct VocabJson<'m>(&'m Model);
+
+impl Serialize for VocabJson<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.vocab().iter())
+    }
+}
+
+fn direction(side: Side) -> &'static str {
+    match side {
+        Side::Left => "Left",
+        Side::Right => "Right",
+    }
+}
+
+fn truncation(saved: &SavedTruncation) -> Value {
+    let strategy = match saved.strategy {
+        TruncationStrategy::LongestFirst => "LongestFirst",
+        TruncationStrategy::OnlyFirst => "OnlyFirst",
+        TruncationStrategy::OnlySecond => "OnlySecond",
+    };
+    json!({
+        "direction": direction(saved.side), "max_length": saved.max_length, "strategy": strategy, "stride": saved.stride,
+    })
+}
+
+fn padding(saved: &SavedPadding) -> Value {
+    json!({
+        "strategy": saved.length.map_or_else(|| json!("BatchLongest"), |length| json!({"Fixed": length})),
+        "direction": direction(saved.side),
+        "pad_to_multiple_of": saved.multiple_of,
+        "pad_id": saved.id,
+        "pad_type_id": saved.type_id,
+        "pad_token": saved.token,
+    })
+}
+
+fn added_token(id: u32, token: &AddedToken) -> Value {
+    json!({
+        "id": id,
+        "content": token.content,
+        "single_word": token.single_word,
+        "lstrip": token.lstrip,
+        "rstrip": token.rstrip,
+        "normalized": token.normalized,
+        "special": token.special,
+    })
+}
+
+fn normalizer(normalizer: &Normalizer) -> Value {
+    let Normalizer::Bert(bert) = normalizer;
+    json!({
+        "type": "BertNormalizer",
+        "clean_text": bert.clean_text,
+        "handle_chinese_chars": bert.handle_chinese_chars,
+        "strip_accents": bert.strip_accents,
+        "lowercase": bert.lowercase,
+    })
+}
+
+fn decoder(decoder: &Decoder) -> Value {
+    let Decoder::WordPiece { prefix, cleanup } = decoder;
+    json!({"type": "WordPiece", "prefix": prefix, "cleanup": cleanup})
+}
+
+fn post_processor(processor: &PostProcessor) -> Value {
+    match processor {
+        PostProcessor::Bert { cls, sep, .. } => json!({"type": "BertProcessing", "sep": sep, "cls": cls}),
+        PostProcessor::Template(template) => json!({
+            "type": "TemplateProcessing",
+            "single": parts(&template.single, template),
+            "pair": parts(&template.pair, template),
+            "special_tokens": template.special.iter().map(|token| {
+                let (ids, texts): (Vec<u32>, Vec<&str>) = token.tokens.iter().map(|(id, text)| (*id, &**text)).unzip();
+                (token.name.clone(), json!({"id": token.name, "ids": ids, "tokens": texts}))
+            }).collect::<serde_json::Map<String, Value>>(),
+        }),
+    }
+}
+
+fn parts(parts: &[Part], template: &Template) -> Vec<Value> {
+    let part = |part: &Part| match part {
+        Part::Sequence { index, type_id } => {
+            json!({"Sequence": {"id": if *index == 0 { "A" } else { "B" }, "type_id": type_id}})
+        }
+        Part::Special { index, type_id } => {
+            let name = template.special.get(*index).map(|token| &token.name);
+            json!({"SpecialToken": {"id": name, "type_id": type_id}})
+        }
+    };
+    parts.iter().map(part).collect()
+}

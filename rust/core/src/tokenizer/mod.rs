@@ -1,0 +1,228 @@
+//! Tokenizers: text to token ids and back, read from tokenizer.json or a BERT vocab.txt.
+//!
+//! A [`Tokenizer`] never changes; truncation, padding and special tokens are arguments of a call.
+
+mod added_tokens;
+mod arrays;
+mod batch;
+mod characters;
+mod decoder;
+mod encoding;
+mod fast;
+mod formats;
+mod hash;
+mod json;
+mod model;
+mod normalizer;
+mod padding;
+mod plain;
+mod post_processor;
+mod pre_tokenizer;
+mod rows;
+mod segments;
+mod truncation;
+mod unicode;
+mod vocab;
+
+pub use added_tokens::AddedToken;
+pub use arrays::{Arrays, Packed};
+pub use batch::{Input, Sequence, Settings};
+pub use decoder::Decoder;
+pub use encoding::{Encoding, NO_WORD};
+pub use formats::{SavedPadding, SavedTruncation, VocabOptions};
+pub use model::Model;
+pub use normalizer::{BertNormalizer, Normalizer};
+pub use padding::{Padding, PaddingLength};
+pub use post_processor::PostProcessor;
+pub use pre_tokenizer::PreTokenizer;
+pub use rows::{Rows, Wanted};
+pub use truncation::{Truncation, TruncationStrategy};
+
+use crate::{Error, Result, parallel};
+use added_tokens::AddedVocabulary;
+use fast::WordTable;
+use std::sync::Arc;
+
+/// A side of a text or a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The start.
+    Left,
+    /// The end.
+    Right,
+}
+
+/// Text to token ids and back.
+#[derive(Debug, Clone)]
+pub struct Tokenizer {
+    normalizer: Option<Normalizer>,
+    pre_tokenizer: Option<PreTokenizer>,
+    model: Arc<Model>,
+    post_processor: Option<PostProcessor>,
+    decoder: Option<Decoder>,
+    added: AddedVocabulary,
+    truncation: Option<SavedTruncation>,
+    padding: Option<SavedPadding>,
+    /// Set where the components allow the short way to ids.
+    table: Option<Arc<WordTable>>,
+}
+
+impl Tokenizer {
+    /// Builds from components, the added tokens last.
+    fn assemble(
+        model: Model,
+        normalizer: Option<Normalizer>,
+        pre_tokenizer: Option<PreTokenizer>,
+        decoder: Option<Decoder>,
+        added: Vec<AddedToken>,
+    ) -> Result<Self> {
+        let mut tokenizer = Self {
+            normalizer,
+            pre_tokenizer,
+            model: Arc::new(model),
+            post_processor: None,
+            decoder,
+            added: AddedVocabulary::default(),
+            truncation: None,
+            padding: None,
+            table: None,
+        };
+        tokenizer.added.add(added, &tokenizer.model, tokenizer.normalizer.as_ref())?;
+        tokenizer.table = WordTable::new(&tokenizer).map(Arc::new);
+        Ok(tokenizer)
+    }
+
+    /// The same tokenizer with further added tokens.
+    pub fn with_added_tokens(&self, tokens: Vec<AddedToken>) -> Result<Self> {
+        let mut tokenizer = self.clone();
+        tokenizer.added.add(tokens, &tokenizer.model, tokenizer.normalizer.as_ref())?;
+        Ok(tokenizer)
+    }
+
+    /// The same tokenizer with another normalizer.
+    pub fn with_normalizer(&self, normalizer: Option<Normalizer>) -> Result<Self> {
+        let mut tokenizer = Self { normalizer, table: None, ..self.clone() };
+        tokenizer.added.refresh(normalizer.as_ref())?;
+        tokenizer.table = WordTable::new(&tokenizer).map(Arc::new);
+        Ok(tokenizer)
+    }
+
+    /// The same tokenizer with the template `[CLS] A [SEP] B [SEP]`, whose tokens must be known.
+    pub fn with_bert_template(&self, cls_token: &str, sep_token: &str) -> Result<Self> {
+        let token = |name: &str, text: &str| {
+            let id = self.token_to_id(text);
+            let id =
+                id.ok_or_else(|| Error::argument(name, "a token of the vocabulary", format!("{text:?}")))?;
+            Ok((text.to_owned(), id))
+        };
+        let template =
+            post_processor::Template::bert(token("cls_token", cls_token)?, token("sep_token", sep_token)?);
+        Ok(Self { post_processor: Some(PostProcessor::Template(template)), ..self.clone() })
+    }
+
+    /// The normalizer.
+    pub fn normalizer(&self) -> Option<&Normalizer> {
+        self.normalizer.as_ref()
+    }
+
+    /// The pre-tokenizer.
+    pub fn pre_tokenizer(&self) -> Option<PreTokenizer> {
+        self.pre_tokenizer
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// The post-processor.
+    pub fn post_processor(&self) -> Option<&PostProcessor> {
+        self.post_processor.as_ref()
+    }
+
+    /// The decoder.
+    pub fn decoder(&self) -> Option<&Decoder> {
+        self.decoder.as_ref()
+    }
+
+    /// What the file says about truncation. Calls do not apply it.
+    pub fn saved_truncation(&self) -> Option<&SavedTruncation> {
+        self.truncation.as_ref()
+    }
+
+    /// What the file says about padding. Calls do not apply it.
+    pub fn saved_padding(&self) -> Option<&SavedPadding> {
+        self.padding.as_ref()
+    }
+
+    /// The added tokens by ascending id.
+    pub fn added_tokens(&self) -> impl Iterator<Item = (u32, &AddedToken)> {
+        self.added.iter()
+    }
+
+    /// How many tokens there are. Ids may have holes, so the largest can be beyond.
+    pub fn vocab_size(&self, with_added: bool) -> usize {
+        let vocab = self.model.vocab();
+        let added = self.added.contents().filter(|(text, _)| vocab.id(text).is_none()).count();
+        vocab.len() + if with_added { added } else { 0 }
+    }
+
+    /// All tokens and their ids, added ones after the model's.
+    pub fn vocab(&self, with_added: bool) -> impl Iterator<Item = (&str, u32)> {
+        self.model.vocab().iter().chain(self.added.contents().filter(move |_| with_added))
+    }
+
+    /// The id of a token, added or the model's.
+    pub fn token_to_id(&self, token: &str) -> Option<u32> {
+        self.added.id(token).or_else(|| self.model.vocab().id(token))
+    }
+
+    /// The token of an id; of an added token found in normalized text, its normalized form.
+    pub fn id_to_token(&self, id: u32) -> Option<&str> {
+        self.added.text(id).or_else(|| self.model.vocab().token(id))
+    }
+
+    /// The text an [`Encoding`] means by an id it keeps no text for.
+    pub fn usual_text(&self, id: u32) -> Option<&str> {
+        self.model.vocab().token(id).or_else(|| self.added.text(id))
+    }
+
+    /// How many special tokens the post-processor adds.
+    pub fn num_special_tokens(&self, pair: bool) -> usize {
+        self.post_processor.as_ref().map_or(0, |processor| processor.template().added(pair))
+    }
+
+    /// Ids back to text. Ids of no token are left out.
+    pub fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> String {
+        let tokens = ids
+            .iter()
+            .filter_map(|id| self.id_to_token(*id))
+            .filter(|token| !skip_special_tokens || !self.added.is_special(token));
+        self.join(tokens)
+    }
+
+    /// Several lists of ids back to texts.
+    pub fn decode_batch(&self, batch: &[Vec<u32>], skip_special_tokens: bool) -> Result<Vec<String>> {
+        const IDS_PER_THREAD: usize = 1 << 15;
+        let total: usize = batch.iter().map(Vec::len).sum();
+        let threads = parallel::threads().min(1 + total / IDS_PER_THREAD);
+        let rows = batch.len().div_ceil(threads * 8).max(1);
+        let decode = |chunk: usize| {
+            let rows = batch.iter().skip(chunk * rows).take(rows);
+            rows.map(|ids| self.decode(ids, skip_special_tokens)).collect::<Vec<_>>()
+        };
+        Ok(parallel::map(batch.len().div_ceil(rows), threads, decode)?.into_iter().flatten().collect())
+    }
+
+    /// Token texts to text.
+    pub fn decode_tokens(&self, tokens: &[&str]) -> String {
+        self.join(tokens.iter().copied())
+    }
+
+    fn join<'t>(&self, tokens: impl Iterator<Item = &'t str>) -> String {
+        match &self.decoder {
+            Some(decoder) => decoder.decode(tokens),
+            None => tokens.collect::<Vec<_>>().join(" "),
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! WordLevel: a word is in the vocabulary or it is unknown.
+
+use crate::Result;
+use crate::tokenizer::json::Node;
+use crate::tokenizer::vocab::Vocab;
+
+/// A vocabulary of whole words.
+#[derive(Debug, Clone)]
+pub struct WordLevel {
+    vocab: Vocab,
+    unk_token: String,
+    unk_id: Option<u32>,
+}
+
+impl WordLevel {
+    /// Reads the fields of the JSON object.
+    pub fn read(node: &Node<'_, '_>) -> Result<Self> {
+        let unk_token = node.field("unk_token")?.text()?.to_owned();
+        let vocab = Vocab::read(&node.field("vocab")?)?;
+        Ok(Self { unk_id: vocab.id(&unk_token), vocab, unk_token })
+    }
+
+    /// The vocabulary.
+    pub fn vocab(&self) -> &Vocab {
+        &self.vocab
+    }
+
+    /// The text of the unknown token.
+    pub fn unk_token(&self) -> &str {
+        &self.unk_token
+    }
+
+    /// Its id, where the vocabulary has it.
+    pub fn unk_id(&self) -> Option<u32> {
+        self.unk_id
+    }
+}

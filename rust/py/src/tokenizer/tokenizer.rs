@@ -1,0 +1,478 @@
+//! The `Tokenizer` class.
+
+use numpy::PyArray1;
+use oxiformers_core::tokenizer::{
+    BertNormalizer, Decoder, Input, Normalizer, Side, Tokenizer, TruncationStrategy, VocabOptions, Wanted,
+};
+use oxiformers_core::{Error, Result};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use std::sync::Arc;
+
+use super::added_token::PyAddedToken;
+use super::arguments::{PaddingArguments, TruncationArguments, settings};
+use super::encoding::PyEncoding;
+use super::inputs::{Texts, inputs as pair_up};
+use super::output;
+use crate::error::{detach, to_py};
+
+#[pyclass(frozen, name = "Tokenizer", module = "oxiformers._core")]
+pub struct PyTokenizer {
+    tokenizer: Arc<Tokenizer>,
+}
+
+impl PyTokenizer {
+    fn wrap(tokenizer: Tokenizer) -> Self {
+        Self { tokenizer: Arc::new(tokenizer) }
+    }
+
+    /// Borrows the texts and does `work` on them without the interpreter lock.
+    fn encode<'py, T: Send>(
+        &self,
+        py: Python<'py>,
+        inputs: &Bound<'py, PyAny>,
+        pairs: Option<&Bound<'py, PyAny>>,
+        split: bool,
+        work: impl FnOnce(&Tokenizer, &[Input<'_>]) -> Result<T> + Send,
+    ) -> PyResult<T> {
+        let first = Texts::new(inputs, "inputs", split, false)?;
+        let first_utf8 = first.utf8("inputs")?;
+        let second = pairs.map(|pairs| Texts::new(pairs, "pairs", split, true)).transpose()?;
+        let second_utf8 = second.as_ref().map(|texts| texts.utf8("pairs")).transpose()?;
+        let second = second.as_ref().zip(second_utf8.as_deref());
+        let inputs = pair_up(py, (&first, &first_utf8), second)?;
+        let tokenizer = &*self.tokenizer;
+        detach(py, || work(tokenizer, &inputs))
+    }
+}
+
+/// An id as Python passes it; a negative one is refused with a typed error.
+fn id(py: Python<'_>, value: i64) -> PyResult<u32> {
+    u32::try_from(value)
+        .map_err(|_| to_py(py, Error::argument("ids", "integers from 0 to 4294967295", value.to_string())))
+}
+
+fn side(side: Side) -> &'static str {
+    match side {
+        Side::Left => "left",
+        Side::Right => "right",
+    }
+}
+
+#[pymethods]
+impl PyTokenizer {
+    #[staticmethod]
+    fn from_file(py: Python<'_>, path: &str) -> PyResult<Self> {
+        detach(py, || Tokenizer::from_file(path)).map(Self::wrap)
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (json, source="<string>"))]
+    fn from_str(py: Python<'_>, json: &str, source: &str) -> PyResult<Self> {
+        detach(py, || Tokenizer::from_json(json, source)).map(Self::wrap)
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (
+        path, *, lowercase=true, strip_accents=None, handle_chinese_chars=true, unk_token="[UNK]", cls_token="[CLS]",
+        sep_token="[SEP]", pad_token="[PAD]", mask_token="[MASK]"
+    ))]
+    #[allow(clippy::too_many_arguments)]
+    fn from_vocab(
+        py: Python<'_>,
+        path: &str,
+        lowercase: bool,
+        strip_accents: Option<bool>,
+        handle_chinese_chars: bool,
+        unk_token: &str,
+        cls_token: &str,
+        sep_token: &str,
+        pad_token: &str,
+        mask_token: &str,
+    ) -> PyResult<Self> {
+        let options = VocabOptions {
+            normalizer: BertNormalizer { clean_text: true, handle_chinese_chars, strip_accents, lowercase },
+            unk_token: unk_token.into(),
+            cls_token: cls_token.into(),
+            sep_token: sep_token.into(),
+            pad_token: pad_token.into(),
+            mask_token: mask_token.into(),
+        };
+        detach(py, || Tokenizer::from_vocab(path, &options)).map(Self::wrap)
+    }
+
+    #[pyo3(signature = (pretty=false))]
+    fn to_str(&self, py: Python<'_>, pretty: bool) -> PyResult<String> {
+        detach(py, || self.tokenizer.to_json(pretty))
+    }
+
+    fn with_added_tokens(&self, py: Python<'_>, tokens: Vec<PyAddedToken>) -> PyResult<Self> {
+        let tokens = tokens.iter().map(PyAddedToken::to_core).collect();
+        detach(py, || self.tokenizer.with_added_tokens(tokens)).map(Self::wrap)
+    }
+
+    #[pyo3(signature = (*, lowercase=true, strip_accents=None, handle_chinese_chars=true, clean_text=true))]
+    fn with_bert_normalizer(
+        &self,
+        py: Python<'_>,
+        lowercase: bool,
+        strip_accents: Option<bool>,
+        handle_chinese_chars: bool,
+        clean_text: bool,
+    ) -> PyResult<Self> {
+        let bert = BertNormalizer { clean_text, handle_chinese_chars, strip_accents, lowercase };
+        detach(py, || self.tokenizer.with_normalizer(Some(Normalizer::Bert(bert)))).map(Self::wrap)
+    }
+
+    #[pyo3(signature = (*, cls_token, sep_token))]
+    fn with_bert_template(&self, py: Python<'_>, cls_token: &str, sep_token: &str) -> PyResult<Self> {
+        detach(py, || self.tokenizer.with_bert_template(cls_token, sep_token)).map(Self::wrap)
+    }
+
+    #[pyo3(signature = (with_added=true))]
+    fn vocab_size(&self, with_added: bool) -> usize {
+        self.tokenizer.vocab_size(with_added)
+    }
+
+    #[pyo3(signature = (with_added=true))]
+    fn vocab<'py>(&self, py: Python<'py>, with_added: bool) -> PyResult<Bound<'py, PyDict>> {
+        let dict = PyDict::new(py);
+        for (token, id) in self.tokenizer.vocab(with_added) {
+            dict.set_item(token, id)?;
+        }
+        Ok(dict)
+    }
+
+    fn token_to_id(&self, token: &str) -> Option<u32> {
+        self.tokenizer.token_to_id(token)
+    }
+
+    fn id_to_token(&self, id: i64) -> Option<&str> {
+        self.tokenizer.id_to_token(u32::try_from(id).ok()?)
+    }
+
+    fn num_special_tokens(&self, pair: bool) -> usize {
+        self.tokenizer.num_special_tokens(pair)
+    }
+
+    #[getter]
+    fn added_tokens(&self) -> Vec<(u32, PyAddedToken)> {
+        self.tokenizer.added_tokens().map(|(id, token)| (id, PyAddedToken::from_core(token))).collect()
+    }
+
+    #[getter]
+    fn saved_truncation<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let Some(saved) = self.tokenizer.saved_truncation() else {
+            return Ok(None);
+        };
+        let dict = PyDict::new(py);
+        dict.set_item("max_length", saved.max_length)?;
+        let strategy = match saved.strategy {
+            TruncationStrategy::LongestFirst => "longest_first",
+            TruncationStrategy::OnlyFirst => "only_first",
+            TruncationStrategy::OnlySecond => "only_second",
+        };
+        dict.set_item("strategy", strategy)?;
+        dict.set_item("stride", saved.stride)?;
+        dict.set_item("direction", side(saved.side))?;
+        Ok(Some(dict))
+    }
+
+    #[getter]
+    fn saved_padding<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let Some(saved) = self.tokenizer.saved_padding() else {
+            return Ok(None);
+        };
+        let dict = PyDict::new(py);
+        dict.set_item("strategy", if saved.length.is_some() { "max_length" } else { "longest" })?;
+        dict.set_item("length", saved.length)?;
+        dict.set_item("direction", side(saved.side))?;
+        dict.set_item("pad_to_multiple_of", saved.multiple_of)?;
+        dict.set_item("pad_id", saved.id)?;
+        dict.set_item("pad_type_id", saved.type_id)?;
+        dict.set_item("pad_token", &saved.token)?;
+        Ok(Some(dict))
+    }
+
+    #[getter]
+    fn model_type(&self) -> &'static str {
+        self.tokenizer.model().name()
+    }
+
+    #[getter]
+    fn unk_token(&self) -> &str {
+        self.tokenizer.model().unk_token()
+    }
+
+    #[getter]
+    fn normalizer_type(&self) -> Option<&'static str> {
+        self.tokenizer.normalizer().map(|Normalizer::Bert(_)| "BertNormalizer")
+    }
+
+    #[getter]
+    fn normalizer_options<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let Some(Normalizer::Bert(bert)) = self.tokenizer.normalizer() else {
+            return Ok(None);
+        };
+        let dict = PyDict::new(py);
+        dict.set_item("clean_text", bert.clean_text)?;
+        dict.set_item("handle_chinese_chars", bert.handle_chinese_chars)?;
+        dict.set_item("strip_accents", bert.strip_accents)?;
+        dict.set_item("lowercase", bert.lowercase)?;
+        Ok(Some(dict))
+    }
+
+    #[getter]
+    fn pre_tokenizer_type(&self) -> Option<&'static str> {
+        self.tokenizer.pre_tokenizer().map(|pre_tokenizer| pre_tokenizer.name())
+    }
+
+    #[getter]
+    fn post_processor_type(&self) -> Option<&'static str> {
+        self.tokenizer.post_processor().map(|processor| processor.name())
+    }
+
+    #[getter]
+    fn decoder_type(&self) -> Option<&'static str> {
+        self.tokenizer.decoder().map(Decoder::name)
+    }
+
+    fn decoder_cleanup(&self) -> Option<bool> {
+        self.tokenizer.decoder().map(|Decoder::WordPiece { cleanup, .. }| *cleanup)
+    }
+
+    #[pyo3(signature = (inputs, pairs=None, *, is_pretokenized=false, add_special_tokens=true, split_special_tokens=false,
+        truncation=None, max_length=None, stride=0, truncation_side="right",
+        padding=None, pad_to_multiple_of=None, padding_side="right", pad_id=0, pad_type_id=0, pad_token="[PAD]",
+        return_overflowing=false
+    ))]
+    #[allow(clippy::too_many_arguments)]
+    fn encode_batch<'py>(
+        &self,
+        py: Python<'py>,
+        inputs: &Bound<'py, PyAny>,
+        pairs: Option<&Bound<'py, PyAny>>,
+        is_pretokenized: bool,
+        add_special_tokens: bool,
+        split_special_tokens: bool,
+        truncation: Option<&str>,
+        max_length: Option<usize>,
+        stride: usize,
+        truncation_side: &str,
+        padding: Option<&str>,
+        pad_to_multiple_of: Option<usize>,
+        padding_side: &str,
+        pad_id: u32,
+        pad_type_id: u32,
+        pad_token: &str,
+        return_overflowing: bool,
+    ) -> PyResult<Vec<PyEncoding>> {
+        let truncation =
+            TruncationArguments { strategy: truncation, max_length, stride, side: truncation_side };
+        let padding = PaddingArguments {
+            strategy: padding,
+            multiple_of: pad_to_multiple_of,
+            side: padding_side,
+            id: pad_id,
+            type_id: pad_type_id,
+            token: pad_token,
+        };
+        let settings = settings(
+            add_special_tokens,
+            split_special_tokens,
+            return_overflowing,
+            &truncation,
+            Some(&padding),
+        )
+        .map_err(|error| to_py(py, error))?;
+        let encodings = self.encode(py, inputs, pairs, is_pretokenized, |tokenizer, inputs| {
+            tokenizer.encode_batch(inputs, &settings)
+        })?;
+        encodings.into_iter().map(|encoding| PyEncoding::new(py, encoding, &self.tokenizer)).collect()
+    }
+
+    #[pyo3(signature = (inputs, pairs=None, *, is_pretokenized=false, add_special_tokens=true, split_special_tokens=false,
+        truncation=None, max_length=None, stride=0, truncation_side="right",
+        padding=None, pad_to_multiple_of=None, padding_side="right", pad_id=0, pad_type_id=0, pad_token="[PAD]",
+        return_overflowing=false, type_ids=true, attention_mask=true, special_tokens_mask=false, offsets=false
+    ))]
+    #[allow(clippy::too_many_arguments)]
+    fn encode_batch_arrays<'py>(
+        &self,
+        py: Python<'py>,
+        inputs: &Bound<'py, PyAny>,
+        pairs: Option<&Bound<'py, PyAny>>,
+        is_pretokenized: bool,
+        add_special_tokens: bool,
+        split_special_tokens: bool,
+        truncation: Option<&str>,
+        max_length: Option<usize>,
+        stride: usize,
+        truncation_side: &str,
+        padding: Option<&str>,
+        pad_to_multiple_of: Option<usize>,
+        padding_side: &str,
+        pad_id: u32,
+        pad_type_id: u32,
+        pad_token: &str,
+        return_overflowing: bool,
+        type_ids: bool,
+        attention_mask: bool,
+        special_tokens_mask: bool,
+        offsets: bool,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let truncation =
+            TruncationArguments { strategy: truncation, max_length, stride, side: truncation_side };
+        let padding = PaddingArguments {
+            strategy: padding,
+            multiple_of: pad_to_multiple_of,
+            side: padding_side,
+            id: pad_id,
+            type_id: pad_type_id,
+            token: pad_token,
+        };
+        let settings = settings(
+            add_special_tokens,
+            split_special_tokens,
+            return_overflowing,
+            &truncation,
+            Some(&padding),
+        )
+        .map_err(|error| to_py(py, error))?;
+        let wanted = Wanted { type_ids, special_tokens_mask, offsets };
+        let arrays = self.encode(py, inputs, pairs, is_pretokenized, |tokenizer, inputs| {
+            tokenizer.encode_arrays(inputs, &settings, wanted, attention_mask)
+        })?;
+        output::arrays(py, arrays)
+    }
+
+    #[pyo3(signature = (inputs, pairs=None, *, is_pretokenized=false, add_special_tokens=true, split_special_tokens=false,
+        truncation=None, max_length=None, stride=0, truncation_side="right",
+        padding=None, pad_to_multiple_of=None, padding_side="right", pad_id=0, pad_type_id=0, pad_token="[PAD]",
+        return_overflowing=false, type_ids=true, attention_mask=true, special_tokens_mask=false, offsets=false
+    ))]
+    #[allow(clippy::too_many_arguments)]
+    fn encode_batch_lists<'py>(
+        &self,
+        py: Python<'py>,
+        inputs: &Bound<'py, PyAny>,
+        pairs: Option<&Bound<'py, PyAny>>,
+        is_pretokenized: bool,
+        add_special_tokens: bool,
+        split_special_tokens: bool,
+        truncation: Option<&str>,
+        max_length: Option<usize>,
+        stride: usize,
+        truncation_side: &str,
+        padding: Option<&str>,
+        pad_to_multiple_of: Option<usize>,
+        padding_side: &str,
+        pad_id: u32,
+        pad_type_id: u32,
+        pad_token: &str,
+        return_overflowing: bool,
+        type_ids: bool,
+        attention_mask: bool,
+        special_tokens_mask: bool,
+        offsets: bool,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let truncation =
+            TruncationArguments { strategy: truncation, max_length, stride, side: truncation_side };
+        let padding = PaddingArguments {
+            strategy: padding,
+            multiple_of: pad_to_multiple_of,
+            side: padding_side,
+            id: pad_id,
+            type_id: pad_type_id,
+            token: pad_token,
+        };
+        let settings = settings(
+            add_special_tokens,
+            split_special_tokens,
+            return_overflowing,
+            &truncation,
+            Some(&padding),
+        )
+        .map_err(|error| to_py(py, error))?;
+        let wanted = Wanted { type_ids, special_tokens_mask, offsets };
+        let parts = self.encode(py, inputs, pairs, is_pretokenized, |tokenizer, inputs| {
+            tokenizer.encode_rows(inputs, &settings, wanted)
+        })?;
+        output::lists(py, &parts, settings.padding.as_ref(), wanted, attention_mask, return_overflowing)
+    }
+
+    #[pyo3(signature = (inputs, pairs=None, *, is_pretokenized=false, add_special_tokens=true, split_special_tokens=false,
+        truncation=None, max_length=None, stride=0, truncation_side="right",
+        return_overflowing=false
+    ))]
+    #[allow(clippy::too_many_arguments)]
+    fn encode_batch_packed<'py>(
+        &self,
+        py: Python<'py>,
+        inputs: &Bound<'py, PyAny>,
+        pairs: Option<&Bound<'py, PyAny>>,
+        is_pretokenized: bool,
+        add_special_tokens: bool,
+        split_special_tokens: bool,
+        truncation: Option<&str>,
+        max_length: Option<usize>,
+        stride: usize,
+        truncation_side: &str,
+        return_overflowing: bool,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let truncation =
+            TruncationArguments { strategy: truncation, max_length, stride, side: truncation_side };
+        let settings =
+            settings(add_special_tokens, split_special_tokens, return_overflowing, &truncation, None)
+                .map_err(|error| to_py(py, error))?;
+        let packed = self.encode(py, inputs, pairs, is_pretokenized, |tokenizer, inputs| {
+            tokenizer.encode_packed(inputs, &settings)
+        })?;
+        output::packed(py, packed)
+    }
+
+    #[pyo3(signature = (texts, add_special_tokens=true))]
+    #[allow(clippy::type_complexity)]
+    fn encode_batch_flat<'py>(
+        &self,
+        py: Python<'py>,
+        texts: &Bound<'py, PyAny>,
+        add_special_tokens: bool,
+    ) -> PyResult<(Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<i64>>)> {
+        let (ids, offsets) = self.encode(py, texts, None, false, |tokenizer, inputs| {
+            tokenizer.encode_flat(inputs, add_special_tokens)
+        })?;
+        Ok((PyArray1::from_vec(py, ids), PyArray1::from_vec(py, offsets)))
+    }
+
+    #[pyo3(signature = (ids, skip_special_tokens=true))]
+    fn decode(&self, py: Python<'_>, ids: Vec<i64>, skip_special_tokens: bool) -> PyResult<String> {
+        let ids = ids.into_iter().map(|value| id(py, value)).collect::<PyResult<Vec<u32>>>()?;
+        detach(py, || Ok(self.tokenizer.decode(&ids, skip_special_tokens)))
+    }
+
+    #[pyo3(signature = (batch, skip_special_tokens=true))]
+    fn decode_batch(
+        &self,
+        py: Python<'_>,
+        batch: Vec<Vec<i64>>,
+        skip_special_tokens: bool,
+    ) -> PyResult<Vec<String>> {
+        let row = |ids: Vec<i64>| ids.into_iter().map(|value| id(py, value)).collect();
+        let batch = batch.into_iter().map(row).collect::<PyResult<Vec<Vec<u32>>>>()?;
+        detach(py, || Ok(self.tokenizer.decode_batch(&batch, skip_special_tokens)?))
+    }
+
+    fn decode_tokens(&self, tokens: Vec<String>) -> String {
+        let tokens: Vec<&str> = tokens.iter().map(String::as_str).collect();
+        self.tokenizer.decode_tokens(&tokens)
+    }
+
+    fn __repr__(&self) -> String {
+        format!("Tokenizer(model_type={:?}, vocab_size={})", self.model_type(), self.vocab_size(true))
+    }
+
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (String,))> {
+        Ok((slf.get_type().getattr("from_str")?, (slf.get().to_str(slf.py(), false)?,)))
+    }
+}
