@@ -50,6 +50,10 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from .models.llama import LlamaConfig as LlamaConfig
     from .models.llama import LlamaForCausalLM as LlamaForCausalLM
     from .models.llama import LlamaModel as LlamaModel
+    from .pipelines import FeatureExtractionPipeline as FeatureExtractionPipeline
+    from .pipelines import Pipeline as Pipeline
+    from .pipelines import TextClassificationPipeline as TextClassificationPipeline
+    from .pipelines import pipeline as pipeline
     from .tokenization import AddedToken as AddedToken
     from .tokenization import BatchEncoding as BatchEncoding
     from .tokenization import BertTokenizer as BertTokenizer
