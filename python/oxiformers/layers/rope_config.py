@@ -1,4 +1,4 @@
-"""Rotary positions in config.json: transformers 5's ``rope_parameters``, and ``rope_theta`` with ``rope_scaling``."""
+"""Rotary positions in config.json: ``rope_parameters``, or ``rope_theta`` with ``rope_scaling``."""
 
 from __future__ import annotations
 
@@ -37,8 +37,9 @@ _NUMBERS = (
 class RotaryConfig(Config):
     """A config with rotary positions, read in either spelling and written in both.
 
-    ``rope_parameters`` holds everything: ``rope_theta``, ``rope_type`` and what that type needs. ``rope_theta`` and
-    ``rope_scaling`` are views of it, so that both generations of transformers read what is written.
+    ``rope_parameters`` (transformers 5) holds everything: ``rope_theta``, ``rope_type`` and what that type
+    needs. ``rope_theta`` and ``rope_scaling`` (transformers 4) are views of it, and written too, so that both
+    read the same.
     """
 
     default_theta: ClassVar[float] = 10_000.0
@@ -109,7 +110,9 @@ class RotaryConfig(Config):
                 raise self.error(f"rope_parameters.{key}", f"there for rope_type {kind!r}", "absent")
         for key in _NUMBERS:
             value = parameters.get(key)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0):
+            if value is not None and (
+                isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0
+            ):
                 raise self.error(f"rope_parameters.{key}", "a number above 0", repr(value))
         for key in _LISTS:
             value = parameters.get(key)
@@ -121,4 +124,6 @@ class RotaryConfig(Config):
             if not numbers:
                 raise self.error(f"rope_parameters.{key}", "an array of numbers above 0", repr(value)[:80])
         if kind == "llama3" and parameters["high_freq_factor"] == parameters["low_freq_factor"]:
-            raise self.error("rope_parameters.high_freq_factor", "another number than low_freq_factor", "the same")
+            raise self.error(
+                "rope_parameters.high_freq_factor", "another number than low_freq_factor", "the same"
+            )
