@@ -98,6 +98,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "WeightsError",
     ),
     "models.base": ("PreTrainedModel",),
+    "pipelines": ("FeatureExtractionPipeline", "Pipeline", "TextClassificationPipeline", "pipeline"),
     "tokenization": (
         "AddedToken",
         "BatchEncoding",
