@@ -15,7 +15,15 @@ import torch
 from tests.models.answer import PER_LAYER, Tensors, answer
 from tests.models.contract.inputs import cases
 from tests.models.contract.rows import ROWS
-from tests.models.contract.subjects import CLASSES, build, config_values, kind_of, model_class, row_of, subject
+from tests.models.contract.subjects import (
+    CLASSES,
+    build,
+    config_values,
+    kind_of,
+    model_class,
+    row_of,
+    subject,
+)
 
 NAMES = Path(__file__).parent / "contract" / "names"
 CASES = [
@@ -61,7 +69,9 @@ def test_equals_transformers(name, case, environment, options, oracle_of):
     model = subject(name)
     if asked.get("dtype") == "float32":
         model = build(name)
-        inputs = {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in inputs.items()}
+        inputs = {
+            key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in inputs.items()
+        }
     ours = answer(model, inputs, options)
     if asked.get("output_attentions"):
         # Asking for the weights of attention makes the batch rectangular: both ways are compared.
@@ -92,7 +102,9 @@ def compare(ours: Tensors, theirs: Tensors, inputs: Tensors, subset: bool = Fals
         if real is not None:
             assert not tensor[~real].any(), f"{key} is not zero at padding"
             tensor, expected = tensor[real], expected[real]
-        close = {"rtol": 1e-9, "atol": 1e-10} if expected.dtype == torch.float64 else {"rtol": 1e-4, "atol": 1e-5}
+        close = (
+            {"rtol": 1e-9, "atol": 1e-10} if expected.dtype == torch.float64 else {"rtol": 1e-4, "atol": 1e-5}
+        )
         torch.testing.assert_close(tensor, expected, **close, msg=lambda text, key=key: f"{key}: {text}")
 
 
