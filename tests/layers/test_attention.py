@@ -225,3 +225,21 @@ def test_scale_is_one_over_the_root_of_the_size():
     lengths = torch.tensor([4])
     plain = ragged_attention(*tensors, lengths, lengths)
     assert torch.equal(plain, ragged_attention(*tensors, lengths, lengths, scale=1 / math.sqrt(SIZE)))
+
+
+def test_last_layer_computes_no_more_than_the_first_tokens():
+    from oxiformers import BertConfig, BertForSequenceClassification
+
+    config = BertConfig(
+        vocab_size=20, hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=12
+    )
+    model = BertForSequenceClassification(config).eval()
+    rows = []
+    for layer in model.bert.encoder.layer:
+        layer.output.register_forward_hook(lambda _, __, output: rows.append(output.shape[0]))
+    ids, mask = torch.randint(0, 20, (3, 5)), torch.tensor([[1] * 5, [0] * 5, [1, 1, 0, 0, 0]])
+    first_only = model(ids, mask).logits
+    assert rows == [7, 3]
+    everything = model(ids, mask, output_hidden_states=True).logits
+    assert rows == [7, 3, 7, 7]
+    torch.testing.assert_close(first_only, everything)

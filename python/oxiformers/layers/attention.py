@@ -29,7 +29,8 @@ def attend(
         query: ``[..., H, D]``, where ``...`` is ``T`` (packed) or ``B, Q``.
         key, value: ``[..., Hkv, D]``; H is a multiple of Hkv (grouped heads).
         layout: where queries and keys lie, and what is masked.
-        causal: a query sees its own position and those before it; queries are the last of the keys' positions.
+        causal: a query sees its own position and those before it; queries are the last of the keys' positions. An
+            explicit mask takes its place.
         scale: of the scores; 1 / sqrt(D) by default (Vaswani et al., arXiv:1706.03762).
         distance_bias: ``[H, 2 * R + 1]`` added to the scores by distance, see distance_bias_matrix.
         dropout: probability of dropping an attention probability; 0 outside of training.
@@ -41,7 +42,7 @@ def attend(
     if layout.form == "rectangular":
         return attend_rectangular(
             query, key, value, layout.mask,
-            causal=causal, scale=scale, distance_bias=distance_bias, dropout=dropout,
+            causal=causal and not layout.explicit, scale=scale, distance_bias=distance_bias, dropout=dropout,
         )  # fmt: skip
     if layout.form == "packed":
         assert layout.query is not None and layout.key is not None

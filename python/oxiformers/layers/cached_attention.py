@@ -244,7 +244,7 @@ class CacheStep:
                 sides = [torch.cat(pair, dim=1) for pair in zip(sides, new, strict=True)]
             return attend_rectangular(
                 query, sides[0], sides[1], self._mask,
-                causal=causal, scale=scale, distance_bias=distance_bias, dropout=dropout,
+                causal=causal and not layout.explicit, scale=scale, distance_bias=distance_bias, dropout=dropout,
             )  # fmt: skip
         if new is not None and not layout.packed:
             new = (new[0].flatten(0, 1), new[1].flatten(0, 1))
