@@ -15,7 +15,8 @@ pub struct Plan {
     pub boundaries: Vec<i64>,
 }
 
-/// Plans batches whose lengths add up to at most `token_budget`; a sequence longer than that is a batch of its own.
+/// Plans batches whose lengths add up to at most `token_budget`; a sequence longer than that is a batch of
+/// its own.
 ///
 /// The longest come first: a batch that needs too much memory fails at once, not in the end. O(N log N).
 ///
