@@ -6,6 +6,7 @@ import math
 
 import torch
 import torch.nn.functional as F
+from oxiformers_kernels.softmax import softmax
 from torch import Tensor
 
 from oxiformers.layers.layout import Layout
@@ -75,24 +76,20 @@ def attend_rectangular(
     heads = query.shape[-2]
     q, k, v = query.transpose(1, 2), _repeat_heads(key, heads), _repeat_heads(value, heads)
     scale = 1.0 / math.sqrt(q.shape[-1]) if scale is None else scale
-    scores = torch.matmul(q, k.transpose(-1, -2)) * scale
+    scores = torch.matmul(q, k.transpose(-1, -2))
     lengths = (q.shape[-2], k.shape[-2])
+    bias = None
     if distance_bias is not None:
-        scores = scores + distance_bias_matrix(distance_bias, *lengths).to(scores.dtype)
-    visible = None
+        bias = distance_bias_matrix(distance_bias, *lengths).to(scores.dtype).unsqueeze(0)
+    if mask is not None and mask.dtype != torch.bool:
+        bias = mask.to(scores.dtype) if bias is None else bias + mask.to(scores.dtype)
+        mask = None
     if causal and lengths[0] > 1:
         visible = torch.ones(lengths, dtype=torch.bool, device=q.device).tril(lengths[1] - lengths[0])
-    if mask is not None and mask.dtype == torch.bool:
-        visible = mask if visible is None else mask & visible
-    elif mask is not None:
-        scores = scores + mask.to(scores.dtype)
-    if visible is not None:
-        scores = scores.masked_fill(~visible, torch.finfo(scores.dtype).min)
-    wide = torch.promote_types(scores.dtype, torch.float32)
-    probabilities = torch.softmax(scores, dim=-1, dtype=wide).to(v.dtype)
-    if visible is not None:
-        # Scores that are all at the minimum would come out equal instead of none.
-        probabilities = probabilities.masked_fill(~visible.any(-1, keepdim=True), 0.0)
+        mask = visible if mask is None else mask & visible
+    if bias is not None:
+        mask = bias if mask is None else bias.masked_fill(~mask, -math.inf)
+    probabilities = softmax(scores, mask, scale=scale)
     if dropout > 0.0:
         probabilities = F.dropout(probabilities, dropout)
     return torch.matmul(probabilities, v).transpose(1, 2), probabilities

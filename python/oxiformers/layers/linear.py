@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import time
 from collections.abc import Callable
 
@@ -11,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from oxiformers.errors import ArgumentError
+from oxiformers import env
 from oxiformers.layers.activations import Activation, gelu_tanh
 
 # The activations oneDNN applies while the product is still in the cache: its name for each, and the variant.
@@ -71,14 +70,7 @@ def onednn_is_faster(dtype: torch.dtype) -> bool:
     """
     if dtype not in (torch.float32, torch.bfloat16) or not torch.backends.mkldnn.is_available():
         return False
-    choice = os.environ.get("OXIFORMERS_LINEAR", "auto")
-    if choice not in ("auto", "onednn", "torch"):
-        raise ArgumentError(
-            f"OXIFORMERS_LINEAR: expected auto, onednn or torch, got {choice!r}",
-            key="OXIFORMERS_LINEAR",
-            expected="auto, onednn or torch",
-            actual=choice,
-        )
+    choice = env.linear_library()
     if choice != "auto":
         return choice == "onednn"
     if dtype is torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
