@@ -6,11 +6,11 @@ import math
 
 import torch
 import torch.nn.functional as F
-from oxiformers_kernels.softmax import softmax
 from torch import Tensor
 
 from oxiformers.layers.layout import Layout
 from oxiformers.layers.ragged import distance_bias_matrix, ragged_attention
+from oxiformers_kernels.softmax import softmax
 
 
 def attend(
@@ -48,9 +48,9 @@ def attend(
     if layout.form == "packed":
         assert layout.query is not None and layout.key is not None
         # In cross-attention one side may be uniform: its rows are sequences of equal lengths.
-        flat = [t.flatten(0, 1) if t.dim() == 4 else t for t in (query, key, value)]
+        q, k, v = (t.flatten(0, 1) if t.dim() == 4 else t for t in (query, key, value))
         output = ragged_attention(
-            *flat, layout.query.lengths, layout.key.lengths,
+            q, k, v, layout.query.lengths, layout.key.lengths,
             distance_bias=distance_bias, causal=causal, scale=scale, dropout=dropout,
         )  # fmt: skip
         return output.view(*query.shape[:-1], value.shape[-1]), None
@@ -114,7 +114,9 @@ def _attend_uniform(
     if causal and not square and lengths[0] > 1:
         visible = torch.ones(lengths, dtype=torch.bool, device=q.device).tril(lengths[1] - lengths[0])
         bias = visible if bias is None else bias.masked_fill(~visible, -math.inf)
-    output = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout, is_causal=square, scale=scale)
+    output = F.scaled_dot_product_attention(
+        q, k, v, attn_mask=bias, dropout_p=dropout, is_causal=square, scale=scale
+    )
     return output.transpose(1, 2)
 
 

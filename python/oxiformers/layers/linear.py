@@ -36,7 +36,9 @@ class Linear(nn.Linear):
         """``[..., D_in]`` to ``[..., D_out]``."""
         if self._may_use_onednn(input):
             name, variant = ("none", "") if activation is None else _FUSED.get(activation, ("none", ""))
-            output: Tensor = torch.ops.mkldnn._linear_pointwise(input, self.weight, self.bias, name, [], variant)
+            output: Tensor = torch.ops.mkldnn._linear_pointwise(
+                input, self.weight, self.bias, name, [], variant
+            )
             return output if activation is None or name != "none" else activation(output)
         output = F.linear(input, self.weight, self.bias)
         return output if activation is None else activation(output)
@@ -53,7 +55,7 @@ class Linear(nn.Linear):
             and input.dim() >= 2
             and input.numel() >= _FEWEST_ROWS * self.in_features
             and not torch.compiler.is_compiling()
-            and not torch.jit.is_tracing()
+            and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
             and not torch.is_autocast_enabled("cpu")
             # Subclasses (fake, distributed, quantised tensors) have their own idea of a linear layer.
             and type(input) is Tensor
