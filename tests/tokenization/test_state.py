@@ -160,7 +160,7 @@ def test_forked_and_spawned_workers(tokenizer: BertTokenizerFast) -> None:
     assert batches[0].tokens(1) == expected.tokens(1)
 
 
-def test_datasets_map_is_cached(folders: Any, tmp_path: Path, python_523: Path) -> None:
+def test_datasets_map_is_cached(folders: Any, tmp_path: Path) -> None:
     """datasets takes the second map from its cache, as the tokenizer hashes the same after use."""
     pytest.importorskip("datasets")
     from datasets import Dataset
@@ -169,8 +169,12 @@ def test_datasets_map_is_cached(folders: Any, tmp_path: Path, python_523: Path) 
     dataset = Dataset.from_dict({"text": ["a b", "c"]})
     dataset.save_to_disk(tmp_path / "data")
     dataset = Dataset.load_from_disk(tmp_path / "data")
-    first = dataset.map(lambda row: tokenizer(row["text"]), batched=True)
-    second = dataset.map(lambda row: tokenizer(row["text"]), batched=True)
+
+    def tokenize(rows: dict[str, list[str]]) -> Any:
+        return tokenizer(rows["text"])
+
+    first = dataset.map(tokenize, batched=True)
+    second = dataset.map(tokenize, batched=True)
     assert first._fingerprint == second._fingerprint
     assert first["input_ids"][0] == [101, 1037, 1038, 102]
 
