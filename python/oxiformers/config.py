@@ -445,12 +445,11 @@ class Config:
         for key, hint in config_types.hints(cls).items():
             if not config_types.fits(getattr(self, key), hint):
                 raise self.error(key, config_types.expected_words(hint))
-        for key, limit in config_types.SIZE_LIMITS.items():
-            value = vars(self).get(key)
+            value = getattr(self, key)
+            limit = config_types.SIZE_LIMITS.get(key)
             least = 0 if key in config_types.MAY_BE_ZERO else 1
-            if isinstance(value, int) and not least <= value <= limit:
+            if limit is not None and isinstance(value, int) and not least <= value <= limit:
                 raise self.error(key, f"from {least} to {limit}")
-        for key, value in vars(self).items():
             if "dropout" in key and isinstance(value, (int, float)) and not 0 <= value <= 1:
                 raise self.error(key, "from 0 to 1")
         vocabulary, padding = vars(self).get("vocab_size"), self.pad_token_id

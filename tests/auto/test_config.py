@@ -245,6 +245,11 @@ def test_the_files_setting_of_attention_is_not_read(tmp_path: Path) -> None:
         AutoConfig.from_pretrained(tmp_path, attn_implementation="magic")
 
 
+def test_keys_that_no_model_reads_are_not_judged() -> None:
+    config = BertConfig(num_layers="many", n_layers=0, dropout_steps=1000)
+    assert (config.num_layers, config.n_layers, config.dropout_steps) == ("many", 0, 1000)
+
+
 def test_configs_of_users() -> None:
     @dataclass
     class Decorated(PretrainedConfig):
