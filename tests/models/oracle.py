@@ -10,6 +10,7 @@ everything is computed in.
 
 from __future__ import annotations
 
+import copy
 import json
 import sys
 from pathlib import Path
@@ -62,7 +63,7 @@ def run(path: Path) -> None:
             }
             mask = inputs.get("attention_mask")
             masked_span = "start_positions" in inputs and mask is not None and mask.dim() == 2
-            model = loaded[job["model"]].to(dtype)
+            model = copy.deepcopy(loaded[job["model"]]).to(dtype)
             save_file(answer(model, inputs, options, span_loss if masked_span else None), job["output"])
         except Exception as error:  # noqa: BLE001 - the test that reads the answer reports it
             Path(job["output"]).with_suffix(".error").write_text(f"{type(error).__name__}: {error}")

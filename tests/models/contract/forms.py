@@ -33,7 +33,7 @@ def padded_further(inputs: Tensors, columns: int) -> Tensors:
 
 
 def packed(inputs: Tensors) -> tuple[Tensors, Layout]:
-    """The batch without its padding, ``[T, ...]``, in the order of its rows; its columns are the positions."""
+    """The batch without padding, ``[T, ...]``, in the order of its rows; its columns are the positions."""
     mask = inputs["attention_mask"].bool()
     rest = {name: tensor for name, tensor in inputs.items() if name != "attention_mask"}
     if "position_ids" not in rest:
