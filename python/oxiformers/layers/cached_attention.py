@@ -309,7 +309,7 @@ class CacheStep:
         q = q.unflatten(1, (kv_heads, -1)).flatten(2, 3)
         mask = self._mask_of(index, group, causal, heads // kv_heads)
         if distance_bias is not None:
-            mask = self._bias_of(index, group, distance_bias, mask, query.dtype)
+            mask = self._bias_of(index, group, distance_bias, mask, heads // kv_heads).to(query.dtype)
         output: Tensor = F.scaled_dot_product_attention(
             q, key, value, attn_mask=mask, dropout_p=dropout, scale=scale
         )
@@ -380,9 +380,7 @@ class CacheStep:
         hidden = self._hidden[group.first : group.last, : group.key_length]
         return F.pad(hidden, (0, group.key_length - hidden.shape[1]))
 
-    def _bias_of(
-        self, index: int, group: _Group, table: Tensor, mask: Tensor | None, dtype: torch.dtype
-    ) -> Tensor:
+    def _bias_of(self, index: int, group: _Group, table: Tensor, mask: Tensor | None, fold: int) -> Tensor:
         """A group's bias by distance, -inf where the mask hides; built once for layers that share a table."""
         if self._biases[0] is not table:
             self._biases = (table, {})
@@ -393,7 +391,8 @@ class CacheStep:
             reach = (table.shape[1] - 1) // 2
             position = ends[:, None] + torch.arange(-group.query_length, 0, device=self.device)
             distance = torch.arange(group.key_length, device=self.device) - position[:, :, None]
-            bias = table[:, distance.clamp(-reach, reach) + reach].transpose(0, 1).to(dtype)
+            bias = table[:, distance.clamp(-reach, reach) + reach].transpose(0, 1)
+            bias = bias.unflatten(1, (-1, fold)).flatten(2, 3)
             known[index] = bias if mask is None else bias.masked_fill(~mask, float("-inf"))
         return known[index]
 
