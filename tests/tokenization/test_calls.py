@@ -5,8 +5,11 @@ from __future__ import annotations
 from itertools import product
 from typing import Any
 
+import numpy as np
 import pytest
 
+from oxiformers.errors import InputTypeError
+from oxiformers.tokenization import BertTokenizerFast
 from tests.tokenization.steps import TICKETS, TOKENIZERS, WORDPIECE, call, step
 
 PADDING: list[dict[str, Any]] = [
@@ -43,11 +46,17 @@ def combinations() -> list[dict[str, Any]]:
     return [{**pad, **cut, **returned} for pad, cut, returned in product(PADDING, TRUNCATION, RETURNS)]
 
 
+def share(name: str) -> list[dict[str, Any]]:
+    """All combinations for one tokenizer of each model, and a part of them for the others."""
+    every = combinations()
+    return every if name in (WORDPIECE[0], TICKETS) else every[WORDPIECE.index(name) :: 4]
+
+
 @pytest.mark.parametrize("name", TOKENIZERS)
 def test_batches(name: str, lines: list[str], same_as_523: Any) -> None:
     """A batch of texts of many scripts, under every combination of arguments."""
     batches = [lines[index::7] for index in range(7)]
-    steps = [call(batches[index % 7], **kwargs) for index, kwargs in enumerate(combinations())]
+    steps = [call(batches[index % 7], **kwargs) for index, kwargs in enumerate(share(name))]
     same_as_523(name, *steps)
 
 
@@ -64,7 +73,7 @@ def test_batches_as_in_transformers_4(name: str, lines: list[str], same_as_457: 
 def test_pairs(name: str, lines: list[str], same_as_523: Any) -> None:
     """Pairs: as two lists, as rows of two, and mixed with single texts."""
     steps = []
-    for index, kwargs in enumerate(combinations()):
+    for index, kwargs in enumerate(share(name)):
         first, second = lines[index % 5 :: 9], lines[(index + 3) % 5 :: 9]
         size = min(len(first), len(second))
         steps.append(call(first[:size], second[:size], **kwargs))
@@ -98,7 +107,7 @@ def test_only_second(name: str, lines: list[str], same_as_523: Any) -> None:
 @pytest.mark.parametrize("name", TOKENIZERS)
 def test_single_texts(name: str, lines: list[str], same_as_523: Any) -> None:
     """A text alone comes back without a batch axis, unless tensors or overflow are asked for."""
-    every = combinations()
+    every = share(name)
     steps = [call(lines[index % len(lines)], **kwargs) for index, kwargs in enumerate(every)]
     steps += [call(lines[index % 11], lines[index % 13], **kwargs) for index, kwargs in enumerate(every[::3])]
     steps += [call(""), call("", ""), call("a", ""), call("", "a")]
@@ -154,6 +163,25 @@ def test_targets_and_older_names(name: str, same_as_523: Any) -> None:
         call("a text", padding="max_length", truncation=True),
         call("word " * 700, truncation=True),
     )
+
+
+def test_the_tours_own_example(folders: Any) -> None:
+    """The sentence and the ids of the Transformers quick tour."""
+    tokenizer = BertTokenizerFast.from_pretrained(folders["bert-base-multilingual-uncased"])
+    encoding = tokenizer("We are very happy to show you the 🤗 Transformers library.")
+    ids = [101, 11312, 10320, 12495, 19308, 10114, 11391, 10855, 10103, 100, 58263, 13299, 119, 102]
+    assert encoding.data == {"input_ids": ids, "token_type_ids": [0] * 14, "attention_mask": [1] * 14}
+
+
+def test_kinds_of_text_and_batch(folders: Any) -> None:
+    """Subclasses of str are text, tuples are batches, arrays and generators are neither."""
+    tokenizer = BertTokenizerFast.from_pretrained(folders["bert-base-uncased"])
+    ids = tokenizer("hello")["input_ids"]
+    assert tokenizer(np.str_("hello"))["input_ids"] == ids
+    assert tokenizer((np.str_("hello"), "hello"))["input_ids"] == [ids, ids]
+    for wrong in (np.array(["hello"]), iter(["hello"]), b"hello", {"hello"}):
+        with pytest.raises(InputTypeError, match=type(wrong).__name__):
+            tokenizer(wrong)
 
 
 def test_older_calls(same_as_457: Any) -> None:

@@ -106,9 +106,8 @@ def _vocabulary_file(source: Source, file_names: Mapping[str, str]) -> dict[str,
         path = source.file(name, required=False)
         if path is not None:
             return {argument: str(path)}
-    first = next(iter(file_names.values()))
-    source.file(first)
-    raise AssertionError(f"{first} was absent and is there")  # a file that appeared in between
+    argument, name = next(iter(file_names.items()))
+    return {argument: str(source.file(name))}  # raises, with what is there instead
 
 
 def _read_config(source: Source, trust_remote_code: bool) -> dict[str, Any]:
