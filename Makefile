@@ -34,7 +34,7 @@ help: ## Show this list
 
 .PHONY: demo
 demo: develop ## Classify a few sentences with the embedded model (SENTENCE="..." for your own)
-	$(BIN)/python examples/demo.py $(if $(SENTENCE),"$(SENTENCE)")
+	@$(BIN)/python examples/demo.py $(if $(SENTENCE),"$(SENTENCE)")
 
 .PHONY: develop
 develop: .venv/.core ## Create .venv with what oxiformers needs at run time and build the extension into it

@@ -1,7 +1,7 @@
 """Renders the latest line of every case in benches/results as the table README.md shows.
 
-    python benches/table.py           prints the table
-    python benches/table.py --write   puts it between the markers of README.md
+python benches/table.py           prints the table
+python benches/table.py --write   puts it between the markers of README.md
 """
 
 from __future__ import annotations
@@ -27,8 +27,12 @@ def table() -> str:
         details = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in result["details"].items()
                             if key in ("padding_factor", "efficiency_p50"))  # fmt: skip
         span = f"{result['ratio_p20']:.2f}-{result['ratio_p80']:.2f}"
-        rows.append(f"| {result['case']} | {result['peer']} | **{result['ratio_p50']:.2f}** ({span}) | {details} |")
-    hardware = {f"{result['hardware']['cpu']}, {result['hardware']['cores']} cores" for result in latest.values()}
+        rows.append(
+            f"| {result['case']} | {result['peer']} | **{result['ratio_p50']:.2f}** ({span}) | {details} |"
+        )
+    hardware = {
+        f"{result['hardware']['cpu']}, {result['hardware']['cores']} cores" for result in latest.values()
+    }
     peers = {
         f"{name} {result['versions'][name]}"
         for result in latest.values()
@@ -36,7 +40,9 @@ def table() -> str:
         if name in result["versions"]
     }
     if latest:
-        rows.append(f"\nMedians of one run on {'; '.join(sorted(hardware))}, against {', '.join(sorted(peers))}.")
+        rows.append(
+            f"\nMedians of one run on {'; '.join(sorted(hardware))}, against {', '.join(sorted(peers))}."
+        )
     return "\n".join(rows)
 
 

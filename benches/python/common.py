@@ -35,7 +35,9 @@ def shared(path: str) -> Path:
     """A file of the shared data; an error says how to point to it."""
     root = Path(os.environ.get("OXIFORMERS_SHARED", ROOT.parent / "shared"))
     if not (root / path).exists():
-        raise FileNotFoundError(f"{root / path}: set OXIFORMERS_SHARED to the folder of tokenizers and corpora")
+        raise FileNotFoundError(
+            f"{root / path}: set OXIFORMERS_SHARED to the folder of tokenizers and corpora"
+        )
     return root / path
 
 

@@ -79,14 +79,14 @@ def _cases(folder: Path) -> Iterator[Case]:
         tolerance = 1e-5 if dtype is torch.float32 else 1e-2
         for our_answer, their_answer in zip(ours(texts), expected, strict=True):
             assert abs(our_answer["score"] - their_answer["score"]) < tolerance
-        best = min(BATCH_SIZES, key=lambda size: _seconds(lambda: run_theirs(size)))
+        best = min(BATCH_SIZES, key=lambda size, run=run_theirs: _seconds(lambda: run(size)))
         padded = sum(32 * max(lengths[start : start + 32]) for start in range(0, TEXTS, 32))
         per_token = LAYERS * sum(2.0 * size_in * size_out * count for size_in, size_out, count in SHAPES)
         yield Case(
             f"text-classification, DistilBERT-base, 256 texts of 3-512 tokens, {str(dtype).removeprefix('torch.')}",
             {
                 "oxiformers": lambda ours=ours, texts=texts: ours(texts),
-                f"transformers, its best batch size ({best})": lambda run=run_theirs: run(best),
+                f"transformers, its best batch size ({best})": lambda run=run_theirs, best=best: run(best),
                 "transformers, batch size 32": lambda run=run_theirs: run(32),
             },
             {"tokens": sum(lengths), "padding_factor": round(padded / sum(lengths), 3)},

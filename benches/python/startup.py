@@ -12,7 +12,9 @@ from pathlib import Path
 from benches.python.common import Case, shared
 
 TESTS = ("tests/repo", "tests/pipelines")
-FIRST = "from {package} import pipeline; print(pipeline('text-classification', model={folder!r})('a fine day'))"
+FIRST = (
+    "from {package} import pipeline; print(pipeline('text-classification', model={folder!r})('a fine day'))"
+)
 MAKE = (
     "import sys, torch, transformers; torch.manual_seed(0); "
     "transformers.DistilBertForSequenceClassification(transformers.DistilBertConfig()).save_pretrained(sys.argv[1]); "
@@ -23,7 +25,9 @@ MAKE = (
 def python(code: str, *arguments: str) -> str:
     """What a fresh interpreter prints."""
     environment = dict(os.environ, HF_HUB_OFFLINE="1", TRANSFORMERS_VERBOSITY="error")
-    done = subprocess.run([sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], env=environment, capture_output=True, text=True
+    )
     if done.returncode:
         raise RuntimeError(done.stderr)
     return done.stdout

@@ -50,6 +50,15 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from .models.llama import LlamaConfig as LlamaConfig
     from .models.llama import LlamaForCausalLM as LlamaForCausalLM
     from .models.llama import LlamaModel as LlamaModel
+    from .models.t5 import T5Config as T5Config
+    from .models.t5 import T5EncoderModel as T5EncoderModel
+    from .models.t5 import T5ForConditionalGeneration as T5ForConditionalGeneration
+    from .models.t5 import T5Model as T5Model
+    from .models.t5 import T5PreTrainedModel as T5PreTrainedModel
+    from .pipelines import FeatureExtractionPipeline as FeatureExtractionPipeline
+    from .pipelines import Pipeline as Pipeline
+    from .pipelines import TextClassificationPipeline as TextClassificationPipeline
+    from .pipelines import pipeline as pipeline
     from .tokenization import AddedToken as AddedToken
     from .tokenization import BatchEncoding as BatchEncoding
     from .tokenization import BertTokenizer as BertTokenizer
@@ -94,6 +103,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "WeightsError",
     ),
     "models.base": ("PreTrainedModel",),
+    "pipelines": ("FeatureExtractionPipeline", "Pipeline", "TextClassificationPipeline", "pipeline"),
     "tokenization": (
         "AddedToken",
         "BatchEncoding",

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import difflib
 import inspect
 import json
 import os
-import typing
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, cast, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, dataclass_transform
 
 from . import config_types, files, hub
 from .config_file import CONFIG_NAME, read_config, refuse_remote_code, untag_floats
@@ -87,8 +86,6 @@ class Config:
     model_type: ClassVar[str] = ""
     attribute_map: ClassVar[dict[str, str]] = {}
     keys_to_ignore_at_inference: ClassVar[list[str]] = []
-    _known_defaults: ClassVar[dict[str, Any]]
-    _known_hints: ClassVar[dict[str, Any]]
 
     architectures: list[str] | None = None
     return_dict: bool = True
@@ -136,7 +133,7 @@ class Config:
         dtypes = [values.pop(key, None) for key in ("dtype", "torch_dtype")]
         attention = [values.pop(key, None) for key in ("attn_implementation", "_attn_implementation")]
 
-        for name, default in _defaults(cls).items():
+        for name, default in config_types.defaults(cls).items():
             if name not in cls.attribute_map:
                 setattr(self, name, values.pop(name) if name in values else copy.deepcopy(default))
         for key, value in values.items():
@@ -145,7 +142,8 @@ class Config:
         self.attn_implementation = attention[0] if attention[0] is not None else attention[1]
         self._set_labels(num_labels)
         self._check_values()
-        self.__post_init__()
+        with self._naming_the_source():
+            self.__post_init__()
         self.check()
 
     def __post_init__(self) -> None:
@@ -157,7 +155,8 @@ class Config:
     def check(self) -> None:
         """Checks every value as it is now: types, sizes, then `validate`. Every model calls it first."""
         self._check_values()
-        self.validate()
+        with self._naming_the_source():
+            self.validate()
 
     def error(self, key: str, expected: str, actual: str | None = None) -> ConfigError:
         """The error for a value that will not do, naming its file; `actual` is the value by default."""
@@ -170,6 +169,22 @@ class Config:
             expected=expected,
             actual=found,
         )
+
+    @contextmanager
+    def _naming_the_source(self) -> Iterator[None]:
+        """Adds the config's file to errors of functions that do not know it."""
+        try:
+            yield
+        except ConfigError as error:
+            if error.path is not None or self._source is None:
+                raise
+            raise ConfigError(
+                f"{self._source}: {error}",
+                path=self._source,
+                key=error.key,
+                expected=error.expected,
+                actual=error.actual,
+            ) from error
 
     def require_multiple(self, key: str, of: str) -> None:
         """Raises ConfigError unless field `key` is a multiple of field `of`, as a width is of the heads."""
@@ -427,15 +442,14 @@ class Config:
 
     def _check_values(self) -> None:
         cls = type(self)
-        for key, hint in _hints(cls).items():
+        for key, hint in config_types.hints(cls).items():
             if not config_types.fits(getattr(self, key), hint):
                 raise self.error(key, config_types.expected_words(hint))
-        for key, limit in config_types.SIZE_LIMITS.items():
-            value = vars(self).get(key)
+            value = getattr(self, key)
+            limit = config_types.SIZE_LIMITS.get(key)
             least = 0 if key in config_types.MAY_BE_ZERO else 1
-            if isinstance(value, int) and not least <= value <= limit:
+            if limit is not None and isinstance(value, int) and not least <= value <= limit:
                 raise self.error(key, f"from {least} to {limit}")
-        for key, value in vars(self).items():
             if "dropout" in key and isinstance(value, (int, float)) and not 0 <= value <= 1:
                 raise self.error(key, "from 0 to 1")
         vocabulary, padding = vars(self).get("vocab_size"), self.pad_token_id
@@ -457,30 +471,3 @@ def _alias(target: str) -> property:
         setattr(self, target, value)
 
     return property(read, write, doc=f"The same as `{target}`.")
-
-
-def _defaults(cls: type[Config]) -> dict[str, Any]:
-    """The class's fields with their defaults; a subclass without the decorator gets it here."""
-    if (known := cls.__dict__.get("_known_defaults")) is not None:
-        return cast(dict[str, Any], known)
-    if "__dataclass_fields__" not in cls.__dict__:
-        dataclass(cls)
-    result = {}
-    for field in dataclasses.fields(cls):
-        if field.default_factory is not dataclasses.MISSING:
-            result[field.name] = field.default_factory()
-        elif field.default is not dataclasses.MISSING:
-            result[field.name] = field.default
-        else:
-            raise TypeError(f"field {field.name} of {cls.__name__} needs a default")
-    cls._known_defaults = result
-    return result
-
-
-def _hints(cls: type[Config]) -> dict[str, Any]:
-    """The annotations of the class's fields, aliases left out."""
-    if (known := cls.__dict__.get("_known_hints")) is None:
-        hints = typing.get_type_hints(cls)
-        known = {name: hints[name] for name in _defaults(cls) if name not in cls.attribute_map}
-        cls._known_hints = known
-    return cast(dict[str, Any], known)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import types
 from functools import lru_cache
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from .files import json_type
 
@@ -135,3 +136,29 @@ def _is_finite_number(value: object) -> bool:
         return math.isfinite(value)
     except OverflowError:
         return False
+
+
+def defaults(cls: type[Any]) -> dict[str, Any]:
+    """The fields of a config class with their defaults; a class without the decorator gets it here."""
+    if (known := cls.__dict__.get("_known_defaults")) is None:
+        if "__dataclass_fields__" not in cls.__dict__:
+            dataclasses.dataclass(cls)
+        known = {}
+        for field in dataclasses.fields(cls):
+            if field.default_factory is not dataclasses.MISSING:
+                known[field.name] = field.default_factory()
+            elif field.default is not dataclasses.MISSING:
+                known[field.name] = field.default
+            else:
+                raise TypeError(f"field {field.name} of {cls.__name__} needs a default")
+        cls._known_defaults = known
+    return cast(dict[str, Any], known)
+
+
+def hints(cls: type[Any]) -> dict[str, Any]:
+    """The annotations of a config class's fields, without those that are other names of another field."""
+    if (known := cls.__dict__.get("_known_hints")) is None:
+        found = get_type_hints(cls)
+        known = {name: found[name] for name in defaults(cls) if name not in cls.attribute_map}
+        cls._known_hints = known
+    return cast(dict[str, Any], known)

@@ -48,3 +48,19 @@ def token_budget() -> int | None:
             actual=repr(value),
         )
     return int(value)
+
+
+def linear_library() -> str:
+    """What computes linear layers on CPU without a gradient, OXIFORMERS_LINEAR: auto, onednn or torch.
+
+    Raises ArgumentError for anything else.
+    """
+    value = os.environ.get("OXIFORMERS_LINEAR", "").strip().lower() or "auto"
+    if value not in ("auto", "onednn", "torch"):
+        raise ArgumentError(
+            f"OXIFORMERS_LINEAR: expected auto, onednn or torch, got {value!r}",
+            key="OXIFORMERS_LINEAR",
+            expected="auto, onednn or torch",
+            actual=repr(value),
+        )
+    return value

@@ -107,7 +107,7 @@ class Source:
 
     def _local_folder(self) -> Path | None:
         path = Path(self.name).expanduser()
-        if path.is_dir():
+        if self.name and path.is_dir():
             return path
         if self.name in EMBEDDED:
             return Path(__file__).parent / EMBEDDED[self.name]

@@ -16,7 +16,12 @@ from oxiformers.layers.ragged import (
 )
 
 HEADS, SIZE = 4, 8
-LENGTHS = [([3, 3, 1, 5, 0, 2], [3, 3, 1, 5, 0, 2]), ([2, 1, 4], [6, 1, 7]), ([4], [4]), ([1, 1, 1], [9, 4, 4])]
+LENGTHS = [
+    ([3, 3, 1, 5, 0, 2], [3, 3, 1, 5, 0, 2]),
+    ([2, 1, 4], [6, 1, 7]),
+    ([4], [4]),
+    ([1, 1, 1], [9, 4, 4]),
+]
 
 
 def random_inputs(query_lengths, key_lengths, kv_heads=HEADS, dtype=torch.float64, biased=False):
@@ -103,7 +108,9 @@ def test_dropout_keeps_the_mean():
     query = torch.randn(8, HEADS, SIZE)
     value = torch.ones(8, HEADS, SIZE)
     lengths = torch.tensor([8])
-    draws = torch.stack([ragged_attention(query, query, value, lengths, lengths, dropout=0.3) for _ in range(400)])
+    draws = torch.stack(
+        [ragged_attention(query, query, value, lengths, lengths, dropout=0.3) for _ in range(400)]
+    )
     assert abs(draws.mean().item() - 1.0) < 0.02
 
 
@@ -114,7 +121,7 @@ def test_operator_is_well_formed():
     torch.library.opcheck(torch.ops.oxiformers.ragged_attention.default, arguments)
 
 
-@pytest.mark.parametrize("query_length,key_length", [(1, 1), (4, 4), (2, 9), (1, 6)])
+@pytest.mark.parametrize(("query_length", "key_length"), [(1, 1), (4, 4), (2, 9), (1, 6)])
 def test_distance_bias_matrix_is_the_bias_of_each_distance(query_length, key_length):
     table = torch.arange(3 * 7.0).view(3, 7)
     matrix = distance_bias_matrix(table, query_length, key_length)
@@ -168,7 +175,9 @@ def test_cross_attention_packs_in_the_order_of_its_queries():
     key_mask = torch.tensor([[1, 1, 0, 0, 0], [1, 1, 1, 0, 0], [1, 1, 1, 1, 1]])
     q, k, v = (torch.randn(3, n, HEADS, SIZE, dtype=torch.float64) for n in (4, 5, 5))
     plain = Layout.of(query_mask, query_mask, rectangular=True)
-    expected = plain.unpack(attend(q, k, v, plain.attending_to(Layout.of(key_mask, key_mask, rectangular=True)))[0])
+    expected = plain.unpack(
+        attend(q, k, v, plain.attending_to(Layout.of(key_mask, key_mask, rectangular=True)))[0]
+    )
     for queries in (Layout.of(query_mask, query_mask), Layout.of(query_mask, None)):
         keys = Layout.of(key_mask, key_mask, order=queries.order if queries.packed else torch.arange(3))
         output, _ = attend(queries.pack(q), keys.pack(k), keys.pack(v), queries.attending_to(keys))
@@ -225,3 +234,21 @@ def test_scale_is_one_over_the_root_of_the_size():
     lengths = torch.tensor([4])
     plain = ragged_attention(*tensors, lengths, lengths)
     assert torch.equal(plain, ragged_attention(*tensors, lengths, lengths, scale=1 / math.sqrt(SIZE)))
+
+
+def test_last_layer_computes_no_more_than_the_first_tokens():
+    from oxiformers import BertConfig, BertForSequenceClassification
+
+    config = BertConfig(
+        vocab_size=20, hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=12
+    )
+    model = BertForSequenceClassification(config).eval()
+    rows = []
+    for layer in model.bert.encoder.layer:
+        layer.output.register_forward_hook(lambda _, __, output: rows.append(output.shape[0]))
+    ids, mask = torch.randint(0, 20, (3, 5)), torch.tensor([[1] * 5, [0] * 5, [1, 1, 0, 0, 0]])
+    first_only = model(ids, mask).logits
+    assert rows == [7, 3]
+    everything = model(ids, mask, output_hidden_states=True).logits
+    assert rows == [7, 3, 7, 7]
+    torch.testing.assert_close(first_only, everything)

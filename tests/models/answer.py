@@ -27,8 +27,8 @@ def answer(
 
     Args:
         model: in evaluation mode.
-        inputs: arguments of forward, and "probe.NAME" tensors: where the model has no loss, the sum of each named
-            output times its probe stands in for it.
+        inputs: arguments of forward, and "probe.NAME" tensors: where the model has no loss, the sum of each
+            named output times its probe stands in for it.
         options: arguments of forward that are no tensors, and "problem_type" for the config.
         loss_of: computes the loss from the output and the arguments, in place of the model.
 
@@ -46,7 +46,9 @@ def answer(
     elif output.get("loss") is not None:
         loss = output["loss"]
     else:
-        probes = {name.removeprefix(PROBE): tensor for name, tensor in inputs.items() if name.startswith(PROBE)}
+        probes = {
+            name.removeprefix(PROBE): tensor for name, tensor in inputs.items() if name.startswith(PROBE)
+        }
         loss = sum((output[name] * probe).sum() for name, probe in probes.items())
     loss.backward()
     result = {"loss": loss}
@@ -55,5 +57,7 @@ def answer(
             result |= {f"{name}.{layer}": tensor for layer, tensor in enumerate(value)}
         elif isinstance(value, torch.Tensor) and name != "loss":
             result[name] = value
-    result |= {f"grad.{name}": weight.grad for name, weight in model.named_parameters() if weight.grad is not None}
+    result |= {
+        f"grad.{name}": weight.grad for name, weight in model.named_parameters() if weight.grad is not None
+    }
     return {name: tensor.detach().clone().contiguous() for name, tensor in result.items()}

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from tests.models.answer import Tensors
@@ -16,6 +17,15 @@ from tests.models.contract.inputs import cases, make
 from tests.models.contract.subjects import CLASSES, build, kind_of, row_of
 
 ORACLE = Path(__file__).parent / "oracle.py"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    """Threads cost more than these models take."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 class Oracle:
@@ -68,7 +78,12 @@ def run_oracle(python: Path, command: str, path: Path) -> str:
     """What oracle.py prints; raises with its errors where it fails."""
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
     done = subprocess.run(
-        [python, ORACLE, command, path], capture_output=True, text=True, timeout=600, env=environment, check=False
+        [python, ORACLE, command, path],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env=environment,
+        check=False,
     )
     if done.returncode:
         raise RuntimeError(f"{python} oracle.py {command} failed:\n{done.stderr}")
@@ -89,7 +104,9 @@ def contract_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def oracle_of(request: pytest.FixtureRequest, contract_models: Path, tmp_path_factory: pytest.TempPathFactory):
+def oracle_of(
+    request: pytest.FixtureRequest, contract_models: Path, tmp_path_factory: pytest.TempPathFactory
+):
     """Oracle by version, "457" or "523"."""
 
     @cache

@@ -3,13 +3,14 @@
     python oracle.py answer JOBS.json        runs every job and writes its answer
     python oracle.py record CLASSES.json     prints the names and shapes of every class's state dict, as JSON
 
-A job is {"class", "model" (a folder of weights), "inputs", "output" (safetensors files), "options"}; see
-`answer` for inputs and options, of which "dtype" is the one that everything is computed in. Each model is also
-saved again, in the folder "saved" inside its own, or in the one that the job names.
+A job is {"class", "model" (a folder of weights), "saved" (a folder to save them to again), "inputs", "output"
+(safetensors files), "options"}; see `answer` for inputs and options, of which "dtype" is the one that
+everything is computed in.
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import sys
 from pathlib import Path
@@ -56,10 +57,13 @@ def run(path: Path) -> None:
             if job["model"] not in loaded:
                 loaded[job["model"]] = load(job)
             inputs = load_file(job["inputs"])
-            inputs = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in inputs.items()}
+            inputs = {
+                name: tensor.to(dtype) if tensor.is_floating_point() else tensor
+                for name, tensor in inputs.items()
+            }
             mask = inputs.get("attention_mask")
             masked_span = "start_positions" in inputs and mask is not None and mask.dim() == 2
-            model = loaded[job["model"]].to(dtype)
+            model = copy.deepcopy(loaded[job["model"]]).to(dtype)
             save_file(answer(model, inputs, options, span_loss if masked_span else None), job["output"])
         except Exception as error:  # noqa: BLE001 - the test that reads the answer reports it
             Path(job["output"]).with_suffix(".error").write_text(f"{type(error).__name__}: {error}")

@@ -12,10 +12,9 @@ import pytest
 import oxiformers
 import oxiformers_kernels
 from tests.repo import module_map
-from tests.repo.tree import PACKAGE, ROOT, files, relative
+from tests.repo.tree import ROOT, files, relative
 
 MAXIMUM_LINES = 500
-DEMO_MODEL_BYTES = 4_000_000
 
 
 @pytest.mark.parametrize("path", files(".py", ".pyi", ".rs"), ids=relative)
@@ -68,10 +67,3 @@ def test_one_version() -> None:
         "oxiformers_kernels": oxiformers_kernels.__version__,
         "_core": __import__("oxiformers._core", fromlist=["_core"]).__version__,
     } == dict.fromkeys(("kernels", "cargo", "oxiformers", "oxiformers_kernels", "_core"), version)
-
-
-def test_the_demo_model_is_small() -> None:
-    folder = PACKAGE / "data" / "demo-sentiment"
-    expected = "README.md config.json model.safetensors tokenizer.json tokenizer_config.json vocab.txt"
-    assert {path.name for path in folder.iterdir()} == set(expected.split())
-    assert sum(path.stat().st_size for path in folder.iterdir()) <= DEMO_MODEL_BYTES

@@ -88,5 +88,12 @@ ARCHITECTURES: Mapping[str, Architecture] = {
             "LlamaConfig",
             {"AutoModel": "LlamaModel", "AutoModelForCausalLM": "LlamaForCausalLM"},
         ),
+        Architecture(
+            "t5",
+            "t5",
+            "T5Config",
+            {"AutoModel": "T5Model", "AutoModelForSeq2SeqLM": "T5ForConditionalGeneration"},
+            bases=("T5EncoderModel", "T5PreTrainedModel"),
+        ),
     )
 }

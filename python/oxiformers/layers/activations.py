@@ -74,5 +74,8 @@ def activation(name: str, key: str = "hidden_act") -> Activation:
     except KeyError:
         known = ", ".join(sorted(ACTIVATIONS))
         raise ConfigError(
-            f"{key}: no activation is named {name!r}; there are {known}", key=key, expected=known, actual=repr(name)
+            f"{key}: no activation is named {name!r}; there are {known}",
+            key=key,
+            expected=known,
+            actual=repr(name),
         ) from None

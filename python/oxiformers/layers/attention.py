@@ -10,6 +10,7 @@ from torch import Tensor
 
 from oxiformers.layers.layout import Layout
 from oxiformers.layers.ragged import distance_bias_matrix, ragged_attention
+from oxiformers_kernels.softmax import softmax
 
 
 def attend(
@@ -29,7 +30,8 @@ def attend(
         query: ``[..., H, D]``, where ``...`` is ``T`` (packed) or ``B, Q``.
         key, value: ``[..., Hkv, D]``; H is a multiple of Hkv (grouped heads).
         layout: where queries and keys lie, and what is masked.
-        causal: a query sees its own position and those before it; queries are the last of the keys' positions.
+        causal: a query sees its own position and those before it; queries are the last of the keys' positions. An
+            explicit mask takes its place.
         scale: of the scores; 1 / sqrt(D) by default (Vaswani et al., arXiv:1706.03762).
         distance_bias: ``[H, 2 * R + 1]`` added to the scores by distance, see distance_bias_matrix.
         dropout: probability of dropping an attention probability; 0 outside of training.
@@ -41,14 +43,14 @@ def attend(
     if layout.form == "rectangular":
         return attend_rectangular(
             query, key, value, layout.mask,
-            causal=causal, scale=scale, distance_bias=distance_bias, dropout=dropout,
+            causal=causal and not layout.explicit, scale=scale, distance_bias=distance_bias, dropout=dropout,
         )  # fmt: skip
     if layout.form == "packed":
         assert layout.query is not None and layout.key is not None
         # In cross-attention one side may be uniform: its rows are sequences of equal lengths.
-        flat = [t.flatten(0, 1) if t.dim() == 4 else t for t in (query, key, value)]
+        q, k, v = (t.flatten(0, 1) if t.dim() == 4 else t for t in (query, key, value))
         output = ragged_attention(
-            *flat, layout.query.lengths, layout.key.lengths,
+            q, k, v, layout.query.lengths, layout.key.lengths,
             distance_bias=distance_bias, causal=causal, scale=scale, dropout=dropout,
         )  # fmt: skip
         return output.view(*query.shape[:-1], value.shape[-1]), None
@@ -74,24 +76,20 @@ def attend_rectangular(
     heads = query.shape[-2]
     q, k, v = query.transpose(1, 2), _repeat_heads(key, heads), _repeat_heads(value, heads)
     scale = 1.0 / math.sqrt(q.shape[-1]) if scale is None else scale
-    scores = torch.matmul(q, k.transpose(-1, -2)) * scale
+    scores = torch.matmul(q, k.transpose(-1, -2))
     lengths = (q.shape[-2], k.shape[-2])
+    bias = None
     if distance_bias is not None:
-        scores = scores + distance_bias_matrix(distance_bias, *lengths).to(scores.dtype)
-    visible = None
+        bias = distance_bias_matrix(distance_bias, *lengths).to(scores.dtype).unsqueeze(0)
+    if mask is not None and mask.dtype != torch.bool:
+        bias = mask.to(scores.dtype) if bias is None else bias + mask.to(scores.dtype)
+        mask = None
     if causal and lengths[0] > 1:
         visible = torch.ones(lengths, dtype=torch.bool, device=q.device).tril(lengths[1] - lengths[0])
-    if mask is not None and mask.dtype == torch.bool:
-        visible = mask if visible is None else mask & visible
-    elif mask is not None:
-        scores = scores + mask.to(scores.dtype)
-    if visible is not None:
-        scores = scores.masked_fill(~visible, torch.finfo(scores.dtype).min)
-    wide = torch.promote_types(scores.dtype, torch.float32)
-    probabilities = torch.softmax(scores, dim=-1, dtype=wide).to(v.dtype)
-    if visible is not None:
-        # Scores that are all at the minimum would come out equal instead of none.
-        probabilities = probabilities.masked_fill(~visible.any(-1, keepdim=True), 0.0)
+        mask = visible if mask is None else mask & visible
+    if bias is not None:
+        mask = bias if mask is None else bias.masked_fill(~mask, -math.inf)
+    probabilities = softmax(scores, mask, scale=scale)
     if dropout > 0.0:
         probabilities = F.dropout(probabilities, dropout)
     return torch.matmul(probabilities, v).transpose(1, 2), probabilities
@@ -116,7 +114,9 @@ def _attend_uniform(
     if causal and not square and lengths[0] > 1:
         visible = torch.ones(lengths, dtype=torch.bool, device=q.device).tril(lengths[1] - lengths[0])
         bias = visible if bias is None else bias.masked_fill(~visible, -math.inf)
-    output = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=dropout, is_causal=square, scale=scale)
+    output = F.scaled_dot_product_attention(
+        q, k, v, attn_mask=bias, dropout_p=dropout, is_causal=square, scale=scale
+    )
     return output.transpose(1, 2)
 
 

@@ -24,11 +24,11 @@ class BertNamesSelfAttention(nn.Module):
         self.dropout = nn.Dropout(config.attention_probs_dropout_prob)
 
     def forward(
-        self, hidden: Tensor, layout: Layout, head_mask: Tensor | None
+        self, queries: Tensor, hidden: Tensor, layout: Layout, head_mask: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        """``[..., D]`` to the same, and the attention weights or None."""
+        """Queries ``[..., D]`` over tokens ``[..., D]``; the attention weights or None."""
         dropout = self.dropout.p if self.training else 0.0
-        query, key, value = self.query(hidden), self.key(hidden), self.value(hidden)
+        query, key, value = self.query(queries), self.key(hidden), self.value(hidden)
         return self_attention(query, key, value, self.heads, layout, head_mask, dropout)
 
 
@@ -55,11 +55,11 @@ class BertNamesAttention(nn.Module):
         self.output = BertNamesOutput(config, config.hidden_size)
 
     def forward(
-        self, hidden: Tensor, layout: Layout, head_mask: Tensor | None
+        self, queries: Tensor, hidden: Tensor, layout: Layout, head_mask: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        """``[..., D]`` to the same, and the attention weights or None."""
-        attended, weights = self.self(hidden, layout, head_mask)
-        return self.output(attended, hidden), weights
+        """Queries ``[..., D]`` over tokens ``[..., D]``; the attention weights or None."""
+        attended, weights = self.self(queries, hidden, layout, head_mask)
+        return self.output(attended, queries), weights
 
 
 class BertNamesIntermediate(nn.Module):
@@ -85,10 +85,11 @@ class BertNamesLayer(nn.Module):
         self.output = BertNamesOutput(config, config.intermediate_size)
 
     def forward(
-        self, hidden: Tensor, layout: Layout, head_mask: Tensor | None = None
+        self, hidden: Tensor, layout: Layout, head_mask: Tensor | None = None, queries: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """``[..., D]`` to the same, and the attention weights or None."""
-        hidden, weights = self.attention(hidden, layout, head_mask)
+        """Queries (the tokens, if None) ``[..., D]`` to the same; the attention weights or None."""
+        queries = hidden if queries is None else queries
+        hidden, weights = self.attention(queries, hidden, layout, head_mask)
         return self.output(self.intermediate(hidden), hidden), weights
 
 

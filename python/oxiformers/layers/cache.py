@@ -1,4 +1,4 @@
-"""The keys and values that decoding keeps, one slot a row: nothing is padded, joined or moved when rows differ."""
+"""The keys and values that decoding keeps: a slot for each row, so rows may differ and nothing is padded."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ _STEP = 64
 class CacheLayer:
     """One layer's keys and values: ``[slots, Hkv, capacity, D]`` each, once something was written.
 
-    Places of a slot beyond its length hold zeros or what an earlier row left, never anything that is not finite
-    unless a row's own values were.
+    Places of a slot beyond its length hold zeros, or what a call left that failed.
     """
 
     def __init__(self, cache: Cache) -> None:
@@ -45,7 +44,9 @@ class CacheLayer:
         """How many columns the batch has, padding included."""
         return self._cache.get_seq_length() if self.is_initialized else 0
 
-    def write(self, slot: Tensor, place: Tensor, key: Tensor, value: Tensor, slots: int, capacity: int) -> None:
+    def write(
+        self, slot: Tensor, place: Tensor, key: Tensor, value: Tensor, slots: int, capacity: int
+    ) -> None:
         """Puts the tokens' keys and values (``[T, Hkv, D]``) at their slots and places (``[T]``).
 
         What is kept has no gradient history.
@@ -60,8 +61,8 @@ class CacheLayer:
 class Cache:
     """The keys and values of a batch, for every layer of a decoder.
 
-    Every row of the batch owns a slot. A row may leave and others may join between two calls: a list changes, no
-    tensor does. Rows may have lengths of their own.
+    Every row of the batch owns a slot. A row may leave and others may join between two calls: a list
+    changes, no tensor does. Rows may have lengths of their own.
 
     Args:
         config: taken for compatibility; sizes are those of what is written.
@@ -73,16 +74,16 @@ class Cache:
         self.capacity = 0
         #: Host, int64 ``[B]``: the slot of every row.
         self.rows = torch.empty(0, dtype=torch.int64)
-        #: Host, int64 ``[slots]``: how many tokens are kept, and how many columns the row has, padding included.
+        #: Host, int64 ``[slots]``: how many tokens are kept, and how many columns there were, with padding.
         self.lengths = torch.empty(0, dtype=torch.int64)
         self.widths = torch.empty(0, dtype=torch.int64)
         #: Device, int64 ``[slots, capacity]``: the column of each kept token.
         self.columns: Tensor | None = None
 
-    # -- transformers' interface -------------------------------------------------------------------------------
+    # transformers' interface
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
-        """How many columns the batch has, padding included: the position of the next one in a padded batch."""
+        """How many columns the batch has, with padding: the position of the next one in a padded batch."""
         del layer_idx
         return int(self.widths[self.rows].max()) if self.rows.numel() else 0
 
@@ -107,9 +108,10 @@ class Cache:
             yield self[index]
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(rows={len(self.rows)}, layers={len(self)}, columns={self.get_seq_length()})"
+        sizes = f"rows={len(self.rows)}, layers={len(self)}, columns={self.get_seq_length()}"
+        return f"{type(self).__name__}({sizes})"
 
-    # -- rows ------------------------------------------------------------------------------------------------------
+    # Rows
 
     def select(self, rows: Sequence[int] | Tensor) -> None:
         """Keeps these rows, in this order; the slots of the others become free.
@@ -137,8 +139,8 @@ class Cache:
         fresh = range(len(self.lengths), len(self.lengths) + count - len(free))
         zeros = torch.zeros(len(fresh), dtype=torch.int64)
         self.lengths, self.widths = torch.cat((self.lengths, zeros)), torch.cat((self.widths, zeros))
-        self.lengths[free] = 0
-        self.widths[free] = 0
+        empty = torch.tensor(free, dtype=torch.int64)
+        self.lengths, self.widths = self.lengths.index_fill(0, empty, 0), self.widths.index_fill(0, empty, 0)
         self.rows = torch.cat((self.rows, torch.tensor([*free, *fresh], dtype=torch.int64)))
 
     def layer(self, index: int) -> CacheLayer:
@@ -152,7 +154,9 @@ class Cache:
         if length > self.capacity:
             self.capacity = -(-max(length, self.capacity * 3 // 2) // _STEP) * _STEP
 
-    def commit(self, slot: Tensor, place: Tensor, column: Tensor, rows: Tensor, added: Tensor, widths: Tensor) -> None:
+    def commit(
+        self, slot: Tensor, place: Tensor, column: Tensor, rows: Tensor, added: Tensor, widths: Tensor
+    ) -> None:
         """Counts what a call has written: only now do its tokens belong to the rows.
 
         Args:
@@ -163,17 +167,18 @@ class Cache:
         """
         self.columns = _grown(self.columns, column, len(self.lengths), self.capacity)
         self.columns[slot, place] = column
-        self.lengths[rows] += added
-        self.widths[rows] = widths
+        # Copies: a call in inference mode may be followed by one outside of it.
+        self.lengths = self.lengths.index_add(0, rows, added)
+        self.widths = self.widths.index_copy(0, rows, widths)
 
-    # -- views -----------------------------------------------------------------------------------------------------
+    # Views
 
     def kept(self, width: int, device: torch.device) -> Tensor:
         """Which of the first ``width`` columns hold tokens: bool ``[B, width]``."""
         return self._places(width, device)[1]
 
     def rectangular(self, slots: Tensor, width: int | None = None) -> Tensor:
-        """``[slots, Hkv, capacity, D]`` as ``[B, Hkv, width, D]``, every token at its column and 0 elsewhere."""
+        """``[slots, Hkv, capacity, D]`` as ``[B, Hkv, width, D]``: every token at its column, else 0."""
         place, kept = self._places(self.get_seq_length() if width is None else width, slots.device)
         rows = self.rows.to(slots.device)
         tokens = slots[rows[:, None], :, place].masked_fill(~kept[:, :, None, None], 0)
@@ -242,7 +247,11 @@ DynamicCache = Cache
 
 def _grown(slots: Tensor | None, like: Tensor, count: int, capacity: int) -> Tensor:
     """``[slots, (Hkv,) capacity(, D)]`` with room for so many slots and places; new places are 0."""
-    if slots is not None and slots.shape[0] >= count and slots.shape[-2 if slots.dim() == 4 else -1] >= capacity:
+    if (
+        slots is not None
+        and slots.shape[0] >= count
+        and slots.shape[-2 if slots.dim() == 4 else -1] >= capacity
+    ):
         return slots
     if slots is not None and slots.shape[0] < count:
         count = max(count, slots.shape[0] * 3 // 2)

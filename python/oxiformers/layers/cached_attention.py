@@ -13,7 +13,7 @@ from oxiformers.layers.attention import attend, attend_rectangular
 from oxiformers.layers.cache import Cache
 from oxiformers.layers.layout import Layout
 
-# On CPU one masked call over all rows is faster than a call a row while padding is below this share (measured).
+# On CPU one masked call is faster than a call a row where more than this share is no padding (measured).
 _MASKED_FROM = 0.7
 
 
@@ -29,8 +29,8 @@ def lay_out(
 
     Args:
         tokens: ``[B, S]`` ids or ``[B, S, D]`` embeddings.
-        attention_mask: as Layout.of takes it; two-dimensional ones have the columns of the cache before those of the
-            tokens, ``[B, past + S]``.
+        attention_mask: as Layout.of takes it; two-dimensional ones have the columns of the cache before those
+            of the tokens, ``[B, past + S]``.
         cache: what the tokens continue.
         rectangular: keep the batch rectangular, whatever the mask.
         by_distance: attention depends on the distance in columns, so padding between tokens has to stay.
@@ -41,8 +41,8 @@ def lay_out(
         expected = (tokens.shape[0], width + tokens.shape[1])
         if tuple(attention_mask.shape) != expected:
             raise ArgumentError(
-                f"attention_mask: expected shape {expected}, {width} columns of the cache and those of the input, "
-                f"got {tuple(attention_mask.shape)}",
+                f"attention_mask: expected shape {expected}, with the cache's {width} columns before the "
+                f"input's, got {tuple(attention_mask.shape)}",
                 key="attention_mask", expected=str(expected), actual=str(tuple(attention_mask.shape)),
             )  # fmt: skip
         current = attention_mask[:, width:]
@@ -99,31 +99,34 @@ class CacheStep:
         if not len(cache.rows):
             cache.join(len(self.queries))
         elif len(cache.rows) != len(self.queries):
+            due, found = len(self.queries), len(cache.rows)
             raise ArgumentError(
-                f"past_key_values: expected as many rows as the input has, {len(self.queries)}, got {len(cache.rows)}",
-                key="past_key_values", expected=f"{len(self.queries)} rows", actual=f"{len(cache.rows)} rows",
+                f"past_key_values: expected as many rows as the input has, {due}, got {found}",
+                key="past_key_values", expected=f"{due} rows", actual=f"{found} rows",
             )  # fmt: skip
         self.slots = cache.rows if layout.order is None else cache.rows[layout.order]
         self.past = cache.lengths[self.slots]
         self.width = cache.get_seq_length()
-        self.fresh = not reading and not int((self.past if layout.shape is None else cache.widths[cache.rows]).sum())
+        self.fresh = not reading and not int(
+            (self.past if layout.shape is None else cache.widths[cache.rows]).sum()
+        )
         self._hidden: Tensor | None = None
         self._mask = layout.mask
         if not self.fresh:
             self._hide(attention_mask)
         if not reading:
             self._place()
-        # With a gradient to record, the new keys are joined to the kept ones: sequences of a call have equal lengths.
+        # With a gradient to record, new keys are joined to kept ones: sequences of a call have equal lengths.
         self._recorded = torch.is_grad_enabled() and not reading
         self._groups: list[_Group] | None = None
         self._masks: dict[tuple[int, bool, int], Tensor | None] = {}
         self._biases: tuple[Tensor | None, dict[int, Tensor]] = (None, {})
 
-    # -- writing ---------------------------------------------------------------------------------------------------
+    # Writing
 
     @property
     def positions(self) -> Tensor:
-        """The column of every token: ``[T]`` packed, else ``[1, S]``; sequences count on from what is kept."""
+        """The column of every token: ``[T]`` packed, else ``[1, S]``; after those that are kept."""
         if self.layout.packed:
             return self._column
         return torch.arange(self.width, self.width + self._current_width(), device=self.device).unsqueeze(0)
@@ -131,7 +134,9 @@ class CacheStep:
     def write(self, layer: int, key: Tensor, value: Tensor) -> None:
         """Puts the tokens' keys and values (``[..., Hkv, D]``) into a layer of the cache."""
         flat = (key, value) if self.layout.packed else (key.flatten(0, 1), value.flatten(0, 1))
-        self.cache.layer(layer).write(self._slot, self._at, *flat, len(self.cache.lengths), self.cache.capacity)
+        self.cache.layer(layer).write(
+            self._slot, self._at, *flat, len(self.cache.lengths), self.cache.capacity
+        )
 
     def commit(self) -> None:
         """Counts the tokens as kept, once every layer has written them."""
@@ -171,8 +176,8 @@ class CacheStep:
                 return
             if bool((shown & ~kept).any()):
                 raise ArgumentError(
-                    "attention_mask: it shows columns that were padding when the cache was filled, and their keys "
-                    'were never computed; attn_implementation="eager" computes them',
+                    "attention_mask: it shows columns that were padding when the cache was filled; their "
+                    'keys were never computed (attn_implementation="eager" computes them)',
                     key="attention_mask", expected="0 where it was 0 before", actual="1",
                 )  # fmt: skip
             kept = shown
@@ -182,7 +187,9 @@ class CacheStep:
             longest = int(self.past.max())
             in_order = kept if self.layout.order is None else kept[self.layout.order.to(self.device)]
             columns = self.cache.columns[rows, :longest].clamp(max=self.width - 1)
-            self._hidden = ~in_order.gather(1, columns)
+            # The places after a row's last token are for new ones.
+            present = torch.arange(longest, device=self.device) < self.past.to(self.device).unsqueeze(1)
+            self._hidden = present & ~in_order.gather(1, columns)
             return
         mask, current = self.layout.mask, 0 if self.reading else self._current_width()
         if mask is None:
@@ -198,7 +205,7 @@ class CacheStep:
         assert self.layout.shape is not None
         return self.layout.shape[1]
 
-    # -- attending -------------------------------------------------------------------------------------------------
+    # Attending
 
     def attend(
         self,
@@ -237,18 +244,32 @@ class CacheStep:
                 sides = [torch.cat(pair, dim=1) for pair in zip(sides, new, strict=True)]
             return attend_rectangular(
                 query, sides[0], sides[1], self._mask,
-                causal=causal, scale=scale, distance_bias=distance_bias, dropout=dropout,
+                causal=causal and not layout.explicit, scale=scale, distance_bias=distance_bias, dropout=dropout,
             )  # fmt: skip
         if new is not None and not layout.packed:
             new = (new[0].flatten(0, 1), new[1].flatten(0, 1))
         flat = query if layout.packed else query.flatten(0, 1)
         outputs = [
             self._attend_group(
-                index, group, flat, slots, new if self._recorded else None, causal, scale, distance_bias, dropout
+                index,
+                group,
+                flat,
+                slots,
+                new if self._recorded else None,
+                causal,
+                scale,
+                distance_bias,
+                dropout,
             )
             for index, group in enumerate(self._grouped())
         ]
-        output = torch.cat(outputs) if len(outputs) > 1 else outputs[0] if outputs else flat[..., : slots[1].shape[-1]]
+        output = (
+            torch.cat(outputs)
+            if len(outputs) > 1
+            else outputs[0]
+            if outputs
+            else flat[..., : slots[1].shape[-1]]
+        )
         return output.view(*query.shape[:-1], slots[1].shape[-1]), None
 
     def _attend_group(
@@ -274,7 +295,13 @@ class CacheStep:
             # The new tokens' own keys and values, not the copies that were written, have a gradient.
             before = group.key_length - length
             key, value = (
-                torch.cat((side[group.slots][:, :, :before], fresh[tokens].unflatten(0, (rows, length)).transpose(1, 2)), 2)
+                torch.cat(
+                    (
+                        side[group.slots][:, :, :before],
+                        fresh[tokens].unflatten(0, (rows, length)).transpose(1, 2),
+                    ),
+                    2,
+                )
                 for side, fresh in zip(slots, new, strict=True)
             )
         # Query heads that share a key head stand beside one another as if they were more queries.
@@ -282,9 +309,12 @@ class CacheStep:
         q = q.unflatten(1, (kv_heads, -1)).flatten(2, 3)
         mask = self._mask_of(index, group, causal, heads // kv_heads)
         if distance_bias is not None:
-            mask = self._bias_of(index, group, distance_bias, mask, query.dtype)
-        output = F.scaled_dot_product_attention(q, key, value, attn_mask=mask, dropout_p=dropout, scale=scale)
-        return output.unflatten(2, (-1, length)).flatten(1, 2).transpose(1, 2).flatten(0, 1)
+            mask = self._bias_of(index, group, distance_bias, mask, heads // kv_heads).to(query.dtype)
+        output: Tensor = F.scaled_dot_product_attention(
+            q, key, value, attn_mask=mask, dropout_p=dropout, scale=scale
+        )
+        unfolded: Tensor = output.unflatten(2, (-1, length)).flatten(1, 2).transpose(1, 2)
+        return unfolded.flatten(0, 1)
 
     def _grouped(self) -> list[_Group]:
         """The attention calls that serve all sequences, in packing order."""
@@ -307,14 +337,11 @@ class CacheStep:
                     break
                 count += 1
             last = first + count
-            here = self.slots[first:last]
-            in_line = slots[first:last] == list(range(slots[first], slots[first] + count))
-            self._groups.append(
-                _Group(
-                    first, last, start, added[first], max(totals[first:last]),
-                    slice(slots[first], slots[first] + count) if in_line else here.to(self.device),
-                )  # fmt: skip
-            )
+            here: slice | Tensor = slice(slots[first], slots[first] + count)
+            if slots[first:last] != list(range(slots[first], slots[first] + count)):
+                here = self.slots[first:last].to(self.device)
+            longest_here = max(totals[first:last])
+            self._groups.append(_Group(first, last, start, added[first], longest_here, here))
             start += count * added[first]
             busy = busy[count:]
         return self._groups
@@ -323,7 +350,7 @@ class CacheStep:
         return self.past if self.reading else self.past + self.queries
 
     def _mask_of(self, index: int, group: _Group, causal: bool, fold: int) -> Tensor | None:
-        """What a group's queries see, bool ``[rows or 1, 1, fold * query_length, key_length]``; None for everything."""
+        """What a group's queries see: bool ``[rows or 1, 1, fold * query_length, key_length]``, or None."""
         known = (index, causal, fold)
         if known in self._masks:
             return self._masks[known]
@@ -334,7 +361,11 @@ class CacheStep:
         mask = None
         if not equal or hidden is not None or (causal and length > 1):
             ends = (totals[:1] if equal else totals).to(self.device)
-            later = torch.arange(1 - length, 1, device=self.device) if causal else torch.zeros_like(ends[:1]).expand(length)
+            later = (
+                torch.arange(1 - length, 1, device=self.device)
+                if causal
+                else torch.zeros_like(ends[:1]).expand(length)
+            )
             place = torch.arange(group.key_length, device=self.device)
             mask = place < (ends[:, None] + later)[:, :, None]
             if hidden is not None:
@@ -349,8 +380,8 @@ class CacheStep:
         hidden = self._hidden[group.first : group.last, : group.key_length]
         return F.pad(hidden, (0, group.key_length - hidden.shape[1]))
 
-    def _bias_of(self, index: int, group: _Group, table: Tensor, mask: Tensor | None, dtype: torch.dtype) -> Tensor:
-        """A group's bias by distance, -inf where the mask hides; built once for all layers that share a table."""
+    def _bias_of(self, index: int, group: _Group, table: Tensor, mask: Tensor | None, fold: int) -> Tensor:
+        """A group's bias by distance, -inf where the mask hides; built once for layers that share a table."""
         if self._biases[0] is not table:
             self._biases = (table, {})
         known = self._biases[1]
@@ -360,7 +391,8 @@ class CacheStep:
             reach = (table.shape[1] - 1) // 2
             position = ends[:, None] + torch.arange(-group.query_length, 0, device=self.device)
             distance = torch.arange(group.key_length, device=self.device) - position[:, :, None]
-            bias = table[:, distance.clamp(-reach, reach) + reach].transpose(0, 1).to(dtype)
+            bias = table[:, distance.clamp(-reach, reach) + reach].transpose(0, 1)
+            bias = bias.unflatten(1, (-1, fold)).flatten(2, 3)
             known[index] = bias if mask is None else bias.masked_fill(~mask, float("-inf"))
         return known[index]
 

@@ -19,8 +19,8 @@ from oxiformers.layers.rope import Rotation, apply_rotary
 class LlamaNamesAttention(nn.Module):
     """Causal self-attention with rotary positions and grouped key heads.
 
-    Reads hidden_size, num_attention_heads, num_key_value_heads, head_dim, attention_dropout and, where there is one,
-    attention_bias of the config. Subclasses change what happens to queries and keys in `shape_qk`, and the scale.
+    Reads hidden_size, num_attention_heads, num_key_value_heads, head_dim, attention_dropout and, where there
+    is one, attention_bias of the config. Subclasses change queries and keys in `shape_qk`, and the scale.
     """
 
     def __init__(self, config: Config, layer_index: int) -> None:
@@ -42,12 +42,17 @@ class LlamaNamesAttention(nn.Module):
     def forward(
         self, hidden: Tensor, layout: Layout, rotation: Rotation, step: CacheStep | None
     ) -> tuple[Tensor, Tensor | None]:
-        """``[..., D_model]`` to the same, and the probabilities ``[B, H, Q, K]`` where the layout is rectangular."""
-        split = [proj(hidden).unflatten(-1, (-1, self.head_dim)) for proj in (self.q_proj, self.k_proj, self.v_proj)]
+        """``[..., D_model]`` to the same, and probabilities ``[B, H, Q, K]`` of a rectangular layout."""
+        split = [
+            proj(hidden).unflatten(-1, (-1, self.head_dim))
+            for proj in (self.q_proj, self.k_proj, self.v_proj)
+        ]
         query, key = (apply_rotary(tensor, rotation) for tensor in self.shape_qk(split[0], split[1]))
         dropout = self.attention_dropout if self.training else 0.0
         if step is None:
-            output, weights = attend(query, key, split[2], layout, causal=True, scale=self.scale, dropout=dropout)
+            output, weights = attend(
+                query, key, split[2], layout, causal=True, scale=self.scale, dropout=dropout
+            )
         else:
             output, weights = step.attend(
                 self.layer_index, query, key, split[2], causal=True, scale=self.scale, dropout=dropout

@@ -19,8 +19,8 @@ class DecoderOptions(TypedDict, total=False):
     """What every decoder's forward takes besides its tensors of tokens.
 
     Attributes:
-        use_cache: keep keys and values for the next call. By default what the config says, but not in a training
-            step, which has no next call.
+        use_cache: keep keys and values for the next call. By default what the config says, but not in a
+            training step, which has no next call.
         output_attentions, output_hidden_states, return_dict: override the config's values.
         layout: the batch comes packed, tensors are ``[T, ...]``, and so does what goes out.
         cache_position: accepted for compatibility; the cache knows its positions.
@@ -55,6 +55,7 @@ class DecoderDoor(Door):
         *,
         may_cache: bool = True,
         by_distance: bool = False,
+        rectangular: bool = False,
     ) -> None:
         """Finds the layout.
 
@@ -66,10 +67,10 @@ class DecoderDoor(Door):
             inputs_embeds: ``[B, S, D]`` or ``[T, D]``, in place of input_ids.
             cache: past_key_values of the call before.
             may_cache: False where a new cache would be of no use.
-            by_distance: see lay_out.
+            by_distance, rectangular: see lay_out.
 
         Raises:
-            ArgumentError: neither or both of input_ids and inputs_embeds, or sizes that contradict each other.
+            ArgumentError: neither or both of input_ids and inputs_embeds, or sizes that disagree.
             InputTypeError: the cache is none of oxiformers'.
         """
         tokens = input_ids if inputs_embeds is None else inputs_embeds
@@ -96,7 +97,7 @@ class DecoderDoor(Door):
         layout = options.get("layout")
         self._came_in_laid_out = layout is not None
         if layout is None:
-            rectangular = self.output_attentions or config.attn_implementation == "eager"
+            rectangular = rectangular or self.output_attentions or config.attn_implementation == "eager"
             layout = lay_out(tokens, attention_mask, cache, rectangular=rectangular, by_distance=by_distance)
         else:
             expected = layout.shape if layout.query is None else tuple(layout.query.positions.shape)
@@ -107,15 +108,17 @@ class DecoderDoor(Door):
                 )  # fmt: skip
         if self.output_attentions and layout.form != "rectangular":
             raise ArgumentError(
-                f"output_attentions: a {layout.form} batch has no matrix of attention weights; pass a padded batch "
-                "and its attention_mask instead of layout",
+                f"output_attentions: a {layout.form} batch has no matrix of attention weights; pass a padded "
+                "batch and its attention_mask instead of layout",
                 key="output_attentions", expected="False with layout=", actual="True",
             )  # fmt: skip
         self.layout = layout
 
     def step(self, device: torch.device) -> CacheStep | None:
         """The call's part in the cache; None without a cache."""
-        return None if self.cache is None else CacheStep(self.cache, self.layout, device, self._attention_mask)
+        return (
+            None if self.cache is None else CacheStep(self.cache, self.layout, device, self._attention_mask)
+        )
 
     def positions(self, step: CacheStep | None, device: torch.device) -> Tensor:
         """The column of every token: ``[T]`` packed, else ``[1, S]``; after those of the cache."""

@@ -31,8 +31,9 @@ class Encoded(NamedTuple):
 class EncoderStack(nn.Module):
     """Layers one after another, under the name ``layer``.
 
-    A layer is called with the tokens, the layout and its ``[H]`` of the head mask or None, and returns the
-    tokens and the attention weights (None unless the layout is rectangular).
+    A layer is called with the tokens, the layout, its ``[H]`` of the head mask or None, and the queries (None
+    where they are the tokens). It returns what becomes of the queries, and the attention weights (None unless the
+    layout is rectangular).
     """
 
     gradient_checkpointing = False
@@ -45,12 +46,17 @@ class EncoderStack(nn.Module):
     def forward(self, hidden: Tensor, door: Door) -> Encoded:
         """Runs every layer over ``[..., D]``."""
         states, attentions = [hidden], []
+        layout, queries = door.layout, None
         head_masks = layer_head_masks(door.head_mask, len(self.layer))
-        for layer, head_mask in zip(self.layer, head_masks, strict=True):
+        for number, (layer, head_mask) in enumerate(zip(self.layer, head_masks, strict=True), start=1):
+            if layout.reads_first and number == len(self.layer) and not door.output_hidden_states:
+                # Nobody reads the other tokens of this layer: they are only attended to.
+                queries, layout = layout.first_queries(hidden)
+            arguments = (hidden, layout, head_mask, queries)
             if self.gradient_checkpointing and self.training:
-                hidden, weights = checkpoint(layer, hidden, door.layout, head_mask, **self.checkpoint_options)
+                hidden, weights = checkpoint(layer, *arguments, **self.checkpoint_options)
             else:
-                hidden, weights = layer(hidden, door.layout, head_mask)
+                hidden, weights = layer(*arguments)
             if door.output_hidden_states:
                 states.append(hidden)
             if door.output_attentions:

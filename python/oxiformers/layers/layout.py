@@ -91,9 +91,11 @@ class Layout:
         mask: rectangular only: bool (True attends) or float (added to the scores), broadcastable to
             ``[B, H, Q, K]``; None where nothing is masked.
         keep: rectangular only: bool ``[B, S]``, the tokens whose outputs are kept (the rest become 0); or None.
+        reads_first: of the last layer's output only the first token of each sequence is read, so a stack may
+            compute no more than that; packed only.
     """
 
-    __slots__ = ("form", "keep", "key", "mask", "query", "shape")
+    __slots__ = ("form", "keep", "key", "mask", "query", "reads_first", "shape")
 
     def __init__(
         self,
@@ -104,6 +106,7 @@ class Layout:
         key: Segments | None = None,
         mask: Tensor | None = None,
         keep: Tensor | None = None,
+        reads_first: bool = False,
     ) -> None:
         self.form = form
         self.shape = shape
@@ -111,6 +114,7 @@ class Layout:
         self.key = query if key is None else key
         self.mask = mask
         self.keep = keep
+        self.reads_first = reads_first
 
     # -- construction ------------------------------------------------------------------------------------------
 
@@ -183,6 +187,28 @@ class Layout:
             return Layout("uniform", shape=self.shape)
         return Layout("packed", shape=self.shape, query=self._segments(), key=key._segments())
 
+    def reading_first(self) -> Layout:
+        """This layout for a caller that reads nothing but ``first`` of the last layer."""
+        if self.query is None or self.query.positions.shape[0] == 0:
+            return self
+        return Layout("packed", shape=self.shape, query=self.query, key=self.key, reads_first=True)
+
+    def first_queries(self, tensor: Tensor) -> tuple[Tensor, Layout]:
+        """The first token of every sequence in packing order ``[B, D]``, and the layout of these over all tokens.
+
+        A sequence without tokens gives another's, which ``first`` takes out again.
+        """
+        assert self.query is not None and self.key is not None
+        starts = self.query.cu_seqlens[:-1]
+        rows = starts.shape[0]
+        query = Segments(
+            torch.ones(rows, dtype=torch.int64),
+            torch.arange(rows + 1, device=starts.device),
+            torch.zeros_like(starts),
+        )
+        chosen = tensor.index_select(0, starts.clamp(max=tensor.shape[0] - 1))
+        return chosen, Layout("packed", query=query, key=self.key)
+
     def _segments(self) -> Segments:
         if self.query is not None:
             return self.query
@@ -196,6 +222,11 @@ class Layout:
     def packed(self) -> bool:
         """Whether tensors are ``[T, ...]``."""
         return self.form == "packed"
+
+    @property
+    def explicit(self) -> bool:
+        """Whether the caller's mask names the pairs that attend, or what is added to them: causal or not."""
+        return self.mask is not None and self.keep is None
 
     @property
     def order(self) -> Tensor | None:
@@ -230,17 +261,22 @@ class Layout:
         return flat.index_copy(0, self.query.index, tensor).view(rows, width, *tensor.shape[1:])
 
     def first(self, tensor: Tensor) -> Tensor:
-        """The first token of every sequence: ``[B, S, D]`` or ``[T, D]`` to ``[B, D]``; 0 for an empty row."""
+        """The first token of every sequence: ``[B, S, D]`` or ``[T, D]`` to ``[B, D]``; 0 for an empty row.
+
+        Where only the first tokens are read, the last layer's output is ``[B, D]`` already, in packing order.
+        """
         if self.query is None:
             return tensor[:, 0]
         starts, ends = self.query.cu_seqlens[:-1], self.query.cu_seqlens[1:]
+        index = torch.arange(starts.shape[0], device=starts.device) if self.reads_first else starts
+        empty = starts == ends
         if self.query.order is not None:
             rows = torch.argsort(self.query.order).to(starts.device)
-            starts, ends = starts[rows], ends[rows]
+            index, empty = index[rows], empty[rows]
         if tensor.shape[0] == 0:
-            return tensor.new_zeros(starts.shape[0], *tensor.shape[1:])
-        chosen = tensor.index_select(0, starts.clamp(max=tensor.shape[0] - 1))
-        return chosen.masked_fill((starts == ends).view(-1, *(1,) * (tensor.dim() - 1)), 0.0)
+            return tensor.new_zeros(index.shape[0], *tensor.shape[1:])
+        chosen = tensor.index_select(0, index.clamp(max=tensor.shape[0] - 1))
+        return chosen.masked_fill(empty.view(-1, *(1,) * (tensor.dim() - 1)), 0.0)
 
 
 def _explicit_mask(mask: Tensor) -> Tensor:

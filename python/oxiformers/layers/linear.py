@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import time
 from collections.abc import Callable
 
@@ -11,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from oxiformers.errors import ArgumentError
+from oxiformers import env
 from oxiformers.layers.activations import Activation, gelu_tanh
 
 # The activations oneDNN applies while the product is still in the cache: its name for each, and the variant.
@@ -37,7 +36,9 @@ class Linear(nn.Linear):
         """``[..., D_in]`` to ``[..., D_out]``."""
         if self._may_use_onednn(input):
             name, variant = ("none", "") if activation is None else _FUSED.get(activation, ("none", ""))
-            output: Tensor = torch.ops.mkldnn._linear_pointwise(input, self.weight, self.bias, name, [], variant)
+            output: Tensor = torch.ops.mkldnn._linear_pointwise(
+                input, self.weight, self.bias, name, [], variant
+            )
             return output if activation is None or name != "none" else activation(output)
         output = F.linear(input, self.weight, self.bias)
         return output if activation is None else activation(output)
@@ -54,7 +55,7 @@ class Linear(nn.Linear):
             and input.dim() >= 2
             and input.numel() >= _FEWEST_ROWS * self.in_features
             and not torch.compiler.is_compiling()
-            and not torch.jit.is_tracing()
+            and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
             and not torch.is_autocast_enabled("cpu")
             # Subclasses (fake, distributed, quantised tensors) have their own idea of a linear layer.
             and type(input) is Tensor
@@ -71,14 +72,7 @@ def onednn_is_faster(dtype: torch.dtype) -> bool:
     """
     if dtype not in (torch.float32, torch.bfloat16) or not torch.backends.mkldnn.is_available():
         return False
-    choice = os.environ.get("OXIFORMERS_LINEAR", "auto")
-    if choice not in ("auto", "onednn", "torch"):
-        raise ArgumentError(
-            f"OXIFORMERS_LINEAR: expected auto, onednn or torch, got {choice!r}",
-            key="OXIFORMERS_LINEAR",
-            expected="auto, onednn or torch",
-            actual=choice,
-        )
+    choice = env.linear_library()
     if choice != "auto":
         return choice == "onednn"
     if dtype is torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():

@@ -21,18 +21,22 @@ def sequence_loss(logits: Tensor, labels: Tensor, config: Config) -> Tensor:
         labels: ``[B]`` classes or values, or ``[B, labels]``.
         config: of the model.
     """
-    if config.problem_type is None:
+    problem_type = config.problem_type
+    if problem_type is None:
         if config.num_labels == 1:
-            config.problem_type = "regression"
+            problem_type = "regression"
         elif labels.dtype in (torch.int64, torch.int32):
-            config.problem_type = "single_label_classification"
+            problem_type = "single_label_classification"
         else:
-            config.problem_type = "multi_label_classification"
-    if config.problem_type == "regression":
+            problem_type = "multi_label_classification"
+        # A traced graph that changed the config would be traced again for it.
+        if not torch.compiler.is_compiling():
+            config.problem_type = problem_type
+    if problem_type == "regression":
         if config.num_labels == 1:
             logits, labels = logits.squeeze(), labels.squeeze()
         return F.mse_loss(logits, labels)
-    if config.problem_type == "single_label_classification":
+    if problem_type == "single_label_classification":
         return F.cross_entropy(logits.view(-1, config.num_labels), labels.view(-1))
     return F.binary_cross_entropy_with_logits(logits, labels)
 

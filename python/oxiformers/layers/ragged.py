@@ -36,7 +36,7 @@ class _Run(NamedTuple):
 
 
 def _view(tensor: Tensor, start: int, rows: int, length: int) -> Tensor:
-    return tensor[start : start + rows * length].unflatten(0, (rows, length)).transpose(1, 2)
+    return tensor[start : start + rows * length].view(rows, length, *tensor.shape[1:]).transpose(1, 2)
 
 
 def _runs(query_lengths: Tensor, key_lengths: Tensor) -> Iterator[_Run]:
@@ -70,9 +70,7 @@ def distance_bias_matrix(table: Tensor, query_length: int, key_length: int) -> T
     return by_distance.unfold(1, key_length, 1).flip(1)
 
 
-def _scores_bias(
-    run: _Run, distance_bias: Tensor | None, causal: bool, like: Tensor
-) -> Tensor | None:
+def _scores_bias(run: _Run, distance_bias: Tensor | None, causal: bool, like: Tensor) -> Tensor | None:
     """What is added to a run's scores, ``[1, H or 1, query_length, key_length]``, or None."""
     lengths = (run.query_length, run.key_length)
     bias = None
@@ -93,7 +91,7 @@ def _expand_heads(tensor: Tensor, heads: int) -> Tensor:
 def _probabilities(
     query: Tensor, key: Tensor, bias: Tensor | None, lse: Tensor | None, scale: float
 ) -> tuple[Tensor, Tensor]:
-    """Attention probabilities ``[n, H, Lq, Lk]`` and the log-sum-exp ``[n, H, Lq]`` of their scores, in float32 or more."""
+    """Probabilities ``[n, H, Lq, Lk]`` and the log-sum-exp ``[n, H, Lq]`` of the scores, in float32 or more."""
     wide = torch.promote_types(query.dtype, torch.float32)
     scores = torch.matmul(query.to(wide), key.to(wide).transpose(-1, -2)) * scale
     if bias is not None:
@@ -107,7 +105,9 @@ def _kept(run: _Run, heads: int, seed: Tensor, dropout: float, like: Tensor) -> 
     """The dropout mask of a run, already divided by the share that is kept; the same for the same seed."""
     generator = torch.Generator(device=like.device).manual_seed(int(seed) + run.query_start)
     shape = (run.rows, heads, run.query_length, run.key_length)
-    return (torch.rand(shape, generator=generator, device=like.device) >= dropout).to(like.dtype) / (1.0 - dropout)
+    return (torch.rand(shape, generator=generator, device=like.device) >= dropout).to(like.dtype) / (
+        1.0 - dropout
+    )
 
 
 @torch.library.custom_op(
@@ -149,7 +149,9 @@ def _ragged_attention(
                 q, k, v, 0.0, square, attn_mask=bias, scale=scale
             )
         else:
-            probabilities, lse = _probabilities(q, k, _scores_bias(run, distance_bias, causal, query), None, scale)
+            probabilities, lse = _probabilities(
+                q, k, _scores_bias(run, distance_bias, causal, query), None, scale
+            )
             if seed is not None:
                 probabilities = probabilities * _kept(run, heads, seed, dropout, probabilities)
             output = torch.matmul(probabilities.to(v.dtype), v)
@@ -169,7 +171,9 @@ def _prefers_products(run: _Run, query: Tensor) -> bool:
     return query.device.type == "cpu" and query.dtype is torch.bfloat16 and 64 <= run.key_length <= 2048
 
 
-def _attend_by_products(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float) -> Tensor:
+def _attend_by_products(
+    query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float
+) -> Tensor:
     """``[n, H, L, D]`` to ``[n * Lq, H, D]``, row by row of the run so that the scores stay small."""
     outputs = []
     for q, k, v in zip(query.contiguous(), key.contiguous(), value.contiguous(), strict=True):
@@ -233,7 +237,9 @@ def _ragged_attention_backward(
             probabilities, _ = _probabilities(q, k, bias, run_lse, scale)
             wide = probabilities.dtype
             kept = None if seed is None else _kept(run, heads, seed, dropout, probabilities)
-            dv = torch.matmul((probabilities if kept is None else probabilities * kept).transpose(-1, -2), out_grad.to(wide))
+            dv = torch.matmul(
+                (probabilities if kept is None else probabilities * kept).transpose(-1, -2), out_grad.to(wide)
+            )
             dp = torch.matmul(out_grad.to(wide), v.to(wide).transpose(-1, -2))
             if kept is not None:
                 dp = dp * kept

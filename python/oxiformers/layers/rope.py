@@ -25,8 +25,8 @@ def apply_rotary(tensor: Tensor, rotation: Rotation) -> Tensor:
 class RotaryEmbedding(nn.Module):
     """The angles of rotary positions, computed in float32.
 
-    Holds neither parameters nor buffers: a model on the meta device has its frequencies, and no change of the model's
-    dtype rounds them.
+    Holds neither parameters nor buffers: a model on the meta device has its frequencies, and no change of the
+    model's dtype rounds them.
 
     Args:
         parameters: a config's ``rope_parameters`` in standard form.
@@ -42,12 +42,12 @@ class RotaryEmbedding(nn.Module):
                 key="head_dim", expected="an even number", actual=str(size),
             )  # fmt: skip
         self.kind: str = parameters["rope_type"]
-        self.size = size
-        self.max_positions = max_positions
-        self.parameters = parameters
+        self._wanted = _Wanted(parameters, size, max_positions)
         # A meta-device context must not catch these.
         with torch.device("cpu"):
-            self.frequencies, self.attention_factor = _KINDS[self.kind](_Wanted(parameters, size, max_positions))
+            if self.kind == "longrope":
+                self.long_frequencies = _longrope_frequencies(self._wanted, "long_factor")
+            self.frequencies, self.attention_factor = _KINDS[self.kind](self._wanted)
 
     def forward(self, positions: Tensor, dtype: torch.dtype) -> Rotation:
         """Positions ``[...]`` (of any layout) to cosine and sine ``[..., 1, D / 2]``."""
@@ -57,20 +57,18 @@ class RotaryEmbedding(nn.Module):
         return cos.to(dtype).unsqueeze(-2), sin.to(dtype).unsqueeze(-2)
 
     def extra_repr(self) -> str:
-        return f"{self.size}, {self.kind}"
+        return f"{self._wanted.size}, {self.kind}"
 
     def _frequencies_for(self, positions: Tensor) -> Tensor:
         """The frequencies of this call: two kinds depend on the longest sequence in it."""
         frequencies = self.frequencies.to(positions.device)
         if self.kind not in ("dynamic", "longrope") or positions.numel() == 0:
             return frequencies
-        longest = positions.max() + 1
+        longest, wanted = positions.max() + 1, self._wanted
         if self.kind == "dynamic":
-            stretched = _stretched_frequencies(_Wanted(self.parameters, self.size, self.max_positions), longest)
-            return torch.where(longest > self.max_positions, stretched, frequencies)
-        long = _longrope_frequencies(self.parameters["long_factor"], self.parameters["rope_theta"], self.size)
-        original = self.parameters["original_max_position_embeddings"]
-        return torch.where(longest > original, long.to(positions.device), frequencies)
+            return torch.where(longest > wanted.max_positions, _stretched(wanted, longest), frequencies)
+        original = wanted.parameters["original_max_position_embeddings"]
+        return torch.where(longest > original, self.long_frequencies.to(positions.device), frequencies)
 
 
 class _Wanted(NamedTuple):
@@ -78,9 +76,8 @@ class _Wanted(NamedTuple):
     size: int
     max_positions: int
 
-    def number(self, key: str, default: float | None = None) -> float:
-        value = self.parameters.get(key)
-        number: float = default if value is None else value
+    def number(self, key: str, default: float) -> float:
+        number: float = default if self.parameters.get(key) is None else self.parameters[key]
         return number
 
     @property
@@ -114,8 +111,8 @@ def _proportional(wanted: _Wanted) -> tuple[Tensor, float]:
     return frequencies, 1.0
 
 
-def _stretched_frequencies(wanted: _Wanted, longest: Tensor) -> Tensor:
-    """A base that grows with the sequence beyond the trained length ("NTK-aware" scaling, by bloc97 and emozilla)."""
+def _stretched(wanted: _Wanted, longest: Tensor) -> Tensor:
+    """A base that grows with the sequence beyond the trained length ("NTK-aware", bloc97 and emozilla)."""
     theta, factor, size = wanted.parameters["rope_theta"], wanted.parameters["factor"], wanted.size
     stretched = theta * (factor * longest / wanted.max_positions - (factor - 1)) ** (size / (size - 2))
     return _plain_frequencies(stretched, size, longest.device)
@@ -147,31 +144,27 @@ def _yarn(wanted: _Wanted) -> tuple[Tensor, float]:
     return frequencies, wanted.number("attention_factor", attention)
 
 
-def _longrope_frequencies(stretch: list[float], theta: float, size: int) -> Tensor:
-    if len(stretch) != size // 2:
+def _longrope_frequencies(wanted: _Wanted, key: str) -> Tensor:
+    stretch = torch.tensor(wanted.parameters[key], dtype=torch.float32)
+    if len(stretch) != wanted.size // 2:
         raise ConfigError(
-            f"rope_parameters: longrope needs {size // 2} factors a list, one each angle, got {len(stretch)}",
-            key="rope_parameters.long_factor", expected=f"{size // 2} numbers", actual=str(len(stretch)),
+            f"rope_parameters.{key}: expected {wanted.size // 2} numbers, one an angle, got {len(stretch)}",
+            key=f"rope_parameters.{key}", expected=f"{wanted.size // 2} numbers", actual=str(len(stretch)),
         )  # fmt: skip
-    exponents = torch.arange(0, size, 2, dtype=torch.float32, device="cpu") / size
-    frequencies: Tensor = 1.0 / (torch.tensor(stretch, dtype=torch.float32, device="cpu") * theta**exponents)
+    exponents = torch.arange(0, wanted.size, 2, dtype=torch.float32) / wanted.size
+    frequencies: Tensor = 1.0 / (stretch * wanted.parameters["rope_theta"] ** exponents)
     return frequencies
 
 
 def _longrope(wanted: _Wanted) -> tuple[Tensor, float]:
     """A searched factor for every angle, other ones for long texts (Ding et al., arXiv:2402.13753)."""
-    parameters = wanted.parameters
-    short, _ = (
-        _longrope_frequencies(parameters[key], parameters["rope_theta"], wanted.size)
-        for key in ("short_factor", "long_factor")
-    )
-    original, factor = parameters["original_max_position_embeddings"], wanted.extension
+    original, factor = wanted.parameters["original_max_position_embeddings"], wanted.extension
     attention = math.sqrt(1 + math.log(factor) / math.log(original)) if factor > 1 else 1.0
-    return short, wanted.number("attention_factor", attention)
+    return _longrope_frequencies(wanted, "short_factor"), wanted.number("attention_factor", attention)
 
 
 def _llama3(wanted: _Wanted) -> tuple[Tensor, float]:
-    """Llama 3.1: long wavelengths stretched by the factor, short ones kept, a blend between (arXiv:2407.21783)."""
+    """Llama 3.1: long wavelengths stretched, short ones kept, a blend between (arXiv:2407.21783)."""
     parameters = wanted.parameters
     factor, low, high = (parameters[key] for key in ("factor", "low_freq_factor", "high_freq_factor"))
     original = parameters["original_max_position_embeddings"]

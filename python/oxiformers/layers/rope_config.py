@@ -1,4 +1,4 @@
-"""Rotary positions in config.json: transformers 5's ``rope_parameters``, and ``rope_theta`` with ``rope_scaling``."""
+"""Rotary positions in config.json: ``rope_parameters``, or ``rope_theta`` with ``rope_scaling``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from oxiformers.config import Config
+from oxiformers.config_types import fits
 
 # The keys each kind of scaling cannot do without, beside rope_theta.
 REQUIRED: dict[str, tuple[str, ...]] = {
@@ -37,8 +38,9 @@ _NUMBERS = (
 class RotaryConfig(Config):
     """A config with rotary positions, read in either spelling and written in both.
 
-    ``rope_parameters`` holds everything: ``rope_theta``, ``rope_type`` and what that type needs. ``rope_theta`` and
-    ``rope_scaling`` are views of it, so that both generations of transformers read what is written.
+    ``rope_parameters`` (transformers 5) holds everything: ``rope_theta``, ``rope_type`` and what that type
+    needs. ``rope_theta`` and ``rope_scaling`` (transformers 4) are views of it, and written too, so that both
+    read the same.
     """
 
     default_theta: ClassVar[float] = 10_000.0
@@ -109,16 +111,25 @@ class RotaryConfig(Config):
                 raise self.error(f"rope_parameters.{key}", f"there for rope_type {kind!r}", "absent")
         for key in _NUMBERS:
             value = parameters.get(key)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0):
-                raise self.error(f"rope_parameters.{key}", "a number above 0", repr(value))
+            if value is not None and not _positive(value):
+                raise self.error(f"rope_parameters.{key}", "a number above 0", repr(value)[:80])
         for key in _LISTS:
             value = parameters.get(key)
             if value is None:
                 continue
-            numbers = isinstance(value, list) and all(
-                isinstance(item, (int, float)) and not isinstance(item, bool) and item > 0 for item in value
-            )
-            if not numbers:
+            if not isinstance(value, list) or not all(map(_positive, value)):
                 raise self.error(f"rope_parameters.{key}", "an array of numbers above 0", repr(value)[:80])
+        # Logarithms of these are divided by.
+        for above_one, needed in (("rope_theta", "yarn"), ("original_max_position_embeddings", "longrope")):
+            if kind == needed and parameters[above_one] <= 1:
+                raise self.error(f"rope_parameters.{above_one}", "above 1", str(parameters[above_one]))
+        if kind == "dynamic" and self.head_dim <= 2:
+            raise self.error("head_dim", "above 2 for dynamic scaling")
         if kind == "llama3" and parameters["high_freq_factor"] == parameters["low_freq_factor"]:
-            raise self.error("rope_parameters.high_freq_factor", "another number than low_freq_factor", "the same")
+            raise self.error(
+                "rope_parameters.high_freq_factor", "another number than low_freq_factor", "the same"
+            )
+
+
+def _positive(value: object) -> bool:
+    return fits(value, float) and float(value) > 0  # type: ignore[arg-type]

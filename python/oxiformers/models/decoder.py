@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
-from typing import Any, ClassVar, Unpack, cast
+from typing import Any, ClassVar, Unpack
 
 import torch
 import torch.nn.functional as F
@@ -37,10 +38,14 @@ class DecoderModel(PreTrainedModel):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size, config.pad_token_id)
-        self.layers = nn.ModuleList(self.layer_class(config, index) for index in range(config.num_hidden_layers))
+        self.layers = nn.ModuleList(
+            self.layer_class(config, index) for index in range(config.num_hidden_layers)
+        )
         self.norm = self.layer_class.norm_class(config.hidden_size, config.rms_norm_eps)
-        self.rotary_emb = RotaryEmbedding(config.rope_parameters, config.head_dim, config.max_position_embeddings)
-        self.checkpoint_options: dict[str, bool] = {"use_reentrant": False}
+        self.rotary_emb = RotaryEmbedding(
+            config.rope_parameters, config.head_dim, config.max_position_embeddings
+        )
+        self.checkpoint_options: dict[str, Any] = {"use_reentrant": False}
         self.post_init()
 
     def forward(
@@ -54,9 +59,9 @@ class DecoderModel(PreTrainedModel):
     ) -> BaseModelOutputWithPast | tuple[Any, ...]:
         """Tokens ``[B, S]`` to ``[B, S, D]``.
 
-        With past_key_values the tokens continue those of the calls before: attention_mask has the columns of both,
-        ``[B, past + S]``. position_ids ``[B, S]`` or ``[1, S]`` are the columns by default; a packed batch (layout=)
-        counts in each sequence.
+        With past_key_values the tokens continue those of the calls before: attention_mask has the columns of
+        both, ``[B, past + S]``. position_ids ``[B, S]`` or ``[1, S]`` are the columns by default; a packed
+        batch (layout=) counts in each sequence.
         """
         door = DecoderDoor(
             self.config, options, input_ids, attention_mask, inputs_embeds, past_key_values,
@@ -73,7 +78,9 @@ class DecoderModel(PreTrainedModel):
             if door.output_hidden_states:
                 states.append(hidden)
             if self.gradient_checkpointing and self.training:
-                hidden, weights = checkpoint(layer, hidden, door.layout, rotation, step, **self.checkpoint_options)
+                hidden, weights = checkpoint(
+                    layer, hidden, door.layout, rotation, step, **self.checkpoint_options
+                )
             else:
                 hidden, weights = layer(hidden, door.layout, rotation, step)
             if door.output_attentions:
@@ -99,7 +106,7 @@ class CausalLM(PreTrainedModel):
 
     model_class: ClassVar[type[DecoderModel]] = DecoderModel
     base_model_prefix = "model"
-    tied = {"lm_head.weight": "model.embed_tokens.weight"}
+    tied: ClassVar[Mapping[str, str]] = {"lm_head.weight": "model.embed_tokens.weight"}
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
@@ -122,10 +129,10 @@ class CausalLM(PreTrainedModel):
         """Tokens ``[B, S]`` to logits ``[B, S, vocabulary]``; see DecoderModel.forward.
 
         Args:
-            labels: ``[B, S]``, the tokens themselves: each is predicted from those before it. -100 is left out, and
-                so is padding.
-            logits_to_keep: only the logits of the last so many columns (all of them for 0), or of the columns of an
-                index ``[n]``. Of a packed batch 1 keeps each sequence's last token, ``[B, vocabulary]``.
+            labels: ``[B, S]``, the tokens themselves: each is predicted from those before it. -100 is left
+                out, and so is padding.
+            logits_to_keep: only the logits of the last so many columns (all of them for 0), or of the columns
+                of an index ``[n]``. Of a packed batch 1 keeps each sequence's last, ``[B, vocabulary]``.
             num_items_in_batch: what the sum of the losses is divided by; the number of labels by default.
         """
         door = DecoderDoor(
@@ -140,7 +147,12 @@ class CausalLM(PreTrainedModel):
             "use_cache": door.cache is not None,
         }
         decoded = self.model(
-            door.enter(input_ids), attention_mask, door.enter(position_ids), door.cache, door.enter(inputs_embeds), **inside
+            door.enter(input_ids),
+            attention_mask,
+            door.enter(position_ids),
+            door.cache,
+            door.enter(inputs_embeds),
+            **inside,
         )
         hidden, loss = decoded.last_hidden_state, None
         if isinstance(logits_to_keep, Tensor) or logits_to_keep:
@@ -167,7 +179,7 @@ class CausalLM(PreTrainedModel):
 
 
 def may_cache(model: nn.Module, options: DecoderOptions) -> bool:
-    """Whether a call may fill a new cache: not where its layers are computed twice, nor unasked in training."""
+    """Whether a call may fill a new cache: not where layers are computed twice, nor unasked in training."""
     if not model.training or not torch.is_grad_enabled():
         return True
     if getattr(model, "gradient_checkpointing", False):
@@ -196,12 +208,12 @@ def kept_columns(hidden: Tensor, door: DecoderDoor, kept: int | Tensor) -> Tenso
 
 
 def next_tokens(labels: Tensor, attention_mask: Tensor | None, door: DecoderDoor) -> Tensor:
-    """Labels moved to the token that predicts them, as the layout lies; -100 for padding and the last token."""
+    """Labels moved to the token that predicts them, as the layout lies; -100 where there is none."""
     if door.came_in_packed:
         assert door.layout.query is not None
-        lengths = door.layout.query.cu_seqlens.diff()
+        # The token after a sequence's last one is the first of another, at position 0.
         moved = F.pad(labels[1:], (0, 1), value=-100)
-        return moved.masked_fill(door.layout.query.positions == torch.repeat_interleave(lengths, lengths, output_size=len(labels)) - 1, -100)
+        return moved.masked_fill(F.pad(door.layout.query.positions[1:], (0, 1)) == 0, -100)
     if attention_mask is not None and attention_mask.dim() == 2:
         padding = attention_mask[:, -labels.shape[1] :] == 0
         if not torch.compiler.is_compiling() and bool((padding & (labels != -100)).any()):
@@ -211,8 +223,16 @@ def next_tokens(labels: Tensor, attention_mask: Tensor | None, door: DecoderDoor
     return moved
 
 
+def enter_labels(door: DecoderDoor, labels: Tensor) -> Tensor:
+    """Labels of the tokens themselves, as the layout lies; those of padding are left out, with a warning."""
+    entered, masked = door.enter_labels(labels)
+    if masked:
+        _warn_of_masked_labels()
+    return entered
+
+
 def next_token_loss(logits: Tensor, targets: Tensor, items: int | Tensor | None = None) -> Tensor:
-    """The cross-entropy of ``[..., vocabulary]`` against ``[...]``, in float32: its mean, or its sum over ``items``."""
+    """Cross-entropy of ``[..., vocabulary]`` against ``[...]`` in float32: mean, or sum over ``items``."""
     wide = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
     reduction = "mean" if items is None else "sum"
     loss = F.cross_entropy(wide.flatten(0, -2), targets.flatten().to(logits.device), reduction=reduction)

@@ -68,11 +68,11 @@ class DistilBertSelfAttention(nn.Module):
         self.dropout = nn.Dropout(config.attention_dropout)
 
     def forward(
-        self, hidden: Tensor, layout: Layout, head_mask: Tensor | None
+        self, queries: Tensor, hidden: Tensor, layout: Layout, head_mask: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        """``[..., D]`` to the same, and the attention weights or None."""
+        """Queries ``[..., D]`` over tokens ``[..., D]``; the attention weights or None."""
         dropout = self.dropout.p if self.training else 0.0
-        query, key, value = self.q_lin(hidden), self.k_lin(hidden), self.v_lin(hidden)
+        query, key, value = self.q_lin(queries), self.k_lin(hidden), self.v_lin(hidden)
         attended, weights = self_attention(query, key, value, self.heads, layout, head_mask, dropout)
         return self.out_lin(attended), weights
 
@@ -103,11 +103,12 @@ class TransformerBlock(nn.Module):
         self.output_layer_norm = nn.LayerNorm(config.dim, eps=_EPS)
 
     def forward(
-        self, hidden: Tensor, layout: Layout, head_mask: Tensor | None = None
+        self, hidden: Tensor, layout: Layout, head_mask: Tensor | None = None, queries: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """``[..., D]`` to the same, and the attention weights or None."""
-        attended, weights = self.attention(hidden, layout, head_mask)
-        hidden = self.sa_layer_norm(attended + hidden)
+        """Queries (the tokens, if None) ``[..., D]`` to the same; the attention weights or None."""
+        queries = hidden if queries is None else queries
+        attended, weights = self.attention(queries, hidden, layout, head_mask)
+        hidden = self.sa_layer_norm(attended + queries)
         return self.output_layer_norm(self.ffn(hidden) + hidden), weights
 
 

@@ -34,7 +34,8 @@ class EncoderHead(PreTrainedModel):
     """Something on top of the encoder that lies under ``base_model_prefix``.
 
     Class attributes:
-        reads_first_column: the logits depend on the first column of the batch, even where the mask hides it.
+        reads_first_column: the logits depend on the first column of the batch and on nothing else of the last
+            layer; on that column even where the mask hides it.
     """
 
     reads_first_column: ClassVar[bool] = False
@@ -65,6 +66,8 @@ class EncoderHead(PreTrainedModel):
             "return_dict": True,
             "layout": door.layout,
         }
+        if first and not door.output_hidden_states:
+            door.layout = inside["layout"] = door.layout.reading_first()
         return door, self.base_model(**given, **(options | inside))
 
 

@@ -6,6 +6,7 @@ arXiv:2302.13971, arXiv:2307.09288, arXiv:2407.21783
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from oxiformers.layers.activations import activation
 from oxiformers.layers.decoder import DecoderLayer
@@ -18,7 +19,7 @@ class LlamaConfig(RotaryConfig):
     """Defaults are those of Llama 7B. Of the published keys only pretraining_tp has no effect."""
 
     model_type = "llama"
-    keys_to_ignore_at_inference = ["past_key_values"]
+    keys_to_ignore_at_inference: ClassVar[list[str]] = ["past_key_values"]
 
     vocab_size: int = 32000
     hidden_size: int = 4096

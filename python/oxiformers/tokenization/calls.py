@@ -103,7 +103,7 @@ class TextCalls:
             padding: True or "longest" pads to the longest row, "max_length" to `max_length` (by default the
                 model's limit), False or "do_not_pad" not at all.
             truncation: True or "longest_first" cuts to `max_length` (by default the model's limit),
-                "only_first" and "only_second" cut that text of a pair alone, False or "do_not_truncate" nothing.
+                "only_first" and "only_second" cut that text of a pair alone, False or "do_not_truncate" none.
             max_length: tokens a row, special ones included. Without `truncation`, it cuts too.
             stride: with `return_overflowing_tokens`, how many tokens a part repeats of the one before.
             is_split_into_words: the texts are lists of words.
@@ -140,8 +140,6 @@ class TextCalls:
         if kwargs:
             split_special_tokens = kwargs.pop("split_special_tokens", split_special_tokens)
             max_target_length = kwargs.pop("max_target_length", None)
-            if kwargs.pop("pad_to_max_length", False) and padding is False:
-                padding = "max_length"
             self._report_unknown(kwargs)
         call = self._resolve(
             padding,

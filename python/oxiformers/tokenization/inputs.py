@@ -35,6 +35,8 @@ def gather(text: Any, text_pair: Any, is_split_into_words: bool) -> Inputs:
         InputTypeError: neither text nor a batch of text, with the index of the row.
         ArgumentError: `text` and `text_pair` differ in length.
     """
+    if text_pair is None and type(text) is str and not is_split_into_words:
+        return Inputs([text], None, False)
     if isinstance(text, str):
         if is_split_into_words:
             raise InputTypeError(

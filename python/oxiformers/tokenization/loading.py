@@ -11,7 +11,7 @@ from .._core import AddedToken
 from ..errors import ConfigError, FileError, UnsupportedError
 from ..files import json_type, read_json
 from ..hub import Source, split_hub_arguments
-from .special_tokens import NAMED_TOKENS
+from .special_tokens import NAMED_TOKENS, as_added_token, text_of
 
 TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "tokenizer_config.json"
@@ -106,9 +106,8 @@ def _vocabulary_file(source: Source, file_names: Mapping[str, str]) -> dict[str,
         path = source.file(name, required=False)
         if path is not None:
             return {argument: str(path)}
-    first = next(iter(file_names.values()))
-    source.file(first)
-    raise AssertionError(f"{first} was absent and is there")  # a file that appeared in between
+    argument, name = next(iter(file_names.items()))
+    return {argument: str(source.file(name))}  # raises, with what is there instead
 
 
 def _read_config(source: Source, trust_remote_code: bool) -> dict[str, Any]:
@@ -165,21 +164,21 @@ def _merge_special_tokens(source: Source, settings: dict[str, Any]) -> None:
 
 
 def _read_added_tokens(source: Source, settings: dict[str, Any]) -> dict[int, AddedToken]:
-    """added_tokens.json, the older form: ids by token."""
+    """added_tokens.json, the older form: ids by token. Special tokens keep the flags they were given."""
     path = source.file(ADDED_TOKENS_FILE, required=False)
     if path is None:
         return {}
-    special = {
-        str(getattr(settings[key], "content", settings[key])) for key in NAMED_TOKENS if settings.get(key)
-    }
-    for key in ("extra_special_tokens", "additional_special_tokens"):
-        special.update(str(getattr(token, "content", token)) for token in settings.get(key) or ())
+    further = [settings.get(key) or [] for key in ("extra_special_tokens", "additional_special_tokens")]
+    tokens = [settings.get(name) for name in NAMED_TOKENS]
+    for collection in further:
+        tokens += collection.values() if isinstance(collection, dict) else collection
+    special = {text_of(token): token for token in tokens if token is not None}
     added: dict[int, AddedToken] = {}
     for content, index in read_json(path).items():
         if not isinstance(index, int) or isinstance(index, bool) or index < 0:
             raise _wrong(path, content, "an id", index)
-        is_special = content in special
-        added[index] = AddedToken(content, normalized=not is_special, special=is_special)
+        token = special.get(content)
+        added[index] = AddedToken(content) if token is None else as_added_token(token, special=True)
     return added
 
 

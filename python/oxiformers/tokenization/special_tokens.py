@@ -261,9 +261,10 @@ class SpecialTokens:
     def all_special_tokens_extended(self) -> list[str | AddedToken]:
         """All special tokens as they were given: strings or AddedTokens."""
         tokens = [token for _, token in self._set_tokens()]
-        return list(
-            {text_of(token): token for token in reversed([*tokens, *self._extra_special_tokens])}.values()
-        )[::-1]
+        unique: dict[str, str | AddedToken] = {}
+        for token in (*tokens, *self._extra_special_tokens):
+            unique.setdefault(text_of(token), token)
+        return list(unique.values())
 
     @property
     def all_special_ids(self) -> list[int]:

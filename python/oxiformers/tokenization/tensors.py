@@ -55,11 +55,11 @@ def to_torch(value: Any, key: str) -> torch.Tensor:
     """A list, or list of lists, of numbers (or arrays) as a tensor; empty ones as int64."""
     import torch
 
+    if type(value) is np.ndarray and value.dtype != object:
+        return torch.from_numpy(value)
     if is_tensor(value):
         return value  # type: ignore[no-any-return]
     try:
-        if isinstance(value, np.ndarray):
-            return torch.from_numpy(value)
         if isinstance(value, (list, tuple)) and len(value) > 0:
             if is_tensor(value[0]):
                 return torch.stack(list(value))

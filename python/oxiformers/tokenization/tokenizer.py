@@ -81,7 +81,8 @@ class PreTrainedTokenizerFast(Vocabulary, TextCalls):
         self.name_or_path: str = str(settings.pop("name_or_path", ""))
         added = settings.pop("added_tokens_decoder", None) or {}
         self._init_special_tokens(settings)
-        limit = settings.pop("model_max_length", None) or settings.pop("max_len", None)
+        older_limit = settings.pop("max_len", None)
+        limit = settings.pop("model_max_length", older_limit)
         self.model_max_length = VERY_LARGE_INTEGER if limit is None else limit
         self.padding_side = resolve_side(settings.pop("padding_side", self.padding_side), "padding_side")
         self.truncation_side = resolve_side(
@@ -96,9 +97,11 @@ class PreTrainedTokenizerFast(Vocabulary, TextCalls):
         self.chat_template: str | dict[str, str] | None = template
         self._add([token for _, token in sorted(added.items())])
         known = {token.content for _, token in self._core.added_tokens}
+        named = {text_of(token) for _, token in self._set_tokens()}
         self._add(
             [
-                as_added_token(token, special=True)
+                # a further special token that is an AddedToken is as special as it says
+                as_added_token(token, special=isinstance(token, str) or token.content in named)
                 for token in self.all_special_tokens_extended
                 if text_of(token) not in known
             ]

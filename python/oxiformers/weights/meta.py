@@ -104,7 +104,7 @@ def put(module: nn.Module, name: str, tensor: Tensor) -> None:
 
 
 def give_memory(module: nn.Module, names: Iterable[str], device: torch.device, dtype: torch.dtype) -> None:
-    """Gives the named parameters and buffers memory on the device, without a value where they had none yet.
+    """Gives the named parameters and buffers memory on the device, zeros where they had none yet.
 
     Floating-point parameters get the dtype; buffers keep their own. A tensor of several names stays one.
     """
@@ -115,7 +115,7 @@ def give_memory(module: nn.Module, names: Iterable[str], device: torch.device, d
             parameter = isinstance(old, nn.Parameter)
             kind = dtype if parameter and old.is_floating_point() else old.dtype
             if old.is_meta:
-                new: Tensor = torch.empty(old.shape, dtype=kind, device=device)
+                new: Tensor = torch.zeros(old.shape, dtype=kind, device=device)
             else:
                 new = old.detach().to(device=device, dtype=kind)
             made[id(old)] = old, nn.Parameter(new, old.requires_grad) if parameter else new

@@ -8,7 +8,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 
@@ -220,7 +220,8 @@ def _write_index(path: Path, shards: list[dict[str, torch.Tensor]], names: list[
             tensor: name for shard, name in zip(shards, names, strict=True) for tensor in sorted(shard)
         },
     }
-    write_text(path, json.dumps(index, indent=2) + "\n")
+    with _as_file_error(path):
+        write_text(path, json.dumps(index, indent=2) + "\n")
     _sync(path.parent)
 
 
@@ -248,9 +249,11 @@ def _removed_on_error(folder: Path, filename: str, staged: list[str]) -> Iterato
     except BaseException:
         index = folder / (filename + ".index.json")
         named = index.read_text("utf-8") if index.exists() else ""
-        for name in staged:
-            if name not in named:
-                (folder / name).unlink(missing_ok=True)
+        # An error of the cleaning must not hide the first one; the next save removes what is left.
+        with suppress(OSError):
+            for name in staged:
+                if name not in named:
+                    (folder / name).unlink(missing_ok=True)
         raise
 
 
@@ -270,6 +273,8 @@ def _sync(folder: Path) -> None:
 def _as_file_error(path: Path) -> Iterator[None]:
     try:
         yield
+    except FileError:
+        raise
     except OSError as error:
         raise FileError(
             f"{path} cannot be replaced: {error.strerror}", path=str(path), errno=error.errno

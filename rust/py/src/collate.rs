@@ -1,4 +1,5 @@
-//! Features into padded or packed arrays, and batch plans: the arrays are filled in Rust and handed over uncopied.
+//! Features into padded or packed arrays, and batch plans: the arrays are filled in Rust and handed over
+//! uncopied.
 
 use numpy::ndarray::Array2;
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyUntypedArray};
@@ -107,8 +108,8 @@ fn input_type_error(py: Python<'_>, key: &str, expected: &str, actual: &str) -> 
 
 /// Calls `work` with all features as slices.
 ///
-/// The interpreter lock is kept: it is what keeps other threads from resizing the borrowed arrays meanwhile, and the
-/// work is one pass over memory.
+/// The interpreter lock is kept: it is what keeps other threads from resizing the borrowed arrays meanwhile,
+/// and the work is one pass over memory.
 fn with_features<T>(
     features: &Bound<'_, PyAny>,
     work: impl FnOnce(&[&[i64]]) -> oxiformers_core::Result<T>,

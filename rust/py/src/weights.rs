@@ -66,9 +66,10 @@ impl SafetensorsFile {
             return Err(PyBufferError::new_err("no view to fill in"));
         }
         let file = &slf.get().file;
-        // SAFETY: the view takes a reference to this object, and a consumer that drops the view keeps the object
-        // itself (torch.frombuffer does): the object owns the mapping and unmaps it only when it is freed, and being
-        // frozen never moves or replaces it. Rust makes no reference to these bytes, so writing to them is sound.
+        // SAFETY: the view takes a reference to this object, and a consumer that drops the view keeps the
+        // object itself (torch.frombuffer does): the object owns the mapping and unmaps it only when it is
+        // freed, and being frozen never moves or replaces it. Rust makes no reference to these bytes, so
+        // writing to them is sound.
         let status = unsafe {
             ffi::PyBuffer_FillInfo(
                 view,
@@ -96,8 +97,8 @@ fn read_index<'py>(py: Python<'py>, path: &str) -> PyResult<Bound<'py, PyDict>> 
 
 /// Writes a safetensors file that appears whole or not at all.
 ///
-/// An entry is (name, dtype, shape, source); a source is a contiguous buffer, or a function that returns one, called
-/// when its turn has come, so that converted copies need not exist together.
+/// An entry is (name, dtype, shape, source); a source is a contiguous buffer, or a function that returns one,
+/// called when its turn has come, so that converted copies need not exist together.
 #[pyfunction]
 #[pyo3(signature = (path, entries, metadata=None))]
 fn save_safetensors<'py>(
@@ -133,8 +134,9 @@ fn save_safetensors<'py>(
         }
         let bytes: &[u8] = match buffer.len_bytes() {
             0 => &[],
-            // SAFETY: `buffer` keeps the exporter's memory alive and in place until it is dropped, after the write;
-            // that nobody writes to a tensor while it is being saved is the caller's duty, as it is with any save.
+            // SAFETY: `buffer` keeps the exporter's memory alive and in place until it is dropped, after the
+            // write; that nobody writes to a tensor while it is being saved is the caller's duty, as it is
+            // with any save.
             length => unsafe { std::slice::from_raw_parts(buffer.buf_ptr().cast::<u8>(), length) },
         };
         detach(py, || writer.write(bytes))?;

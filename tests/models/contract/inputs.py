@@ -11,13 +11,15 @@ from torch import Tensor
 
 from tests.models.contract.rows import BOTH, Row
 
-ROWS, WIDTH = 4, 9
+ROWS, WIDTH, DECODER_WIDTH = 4, 9, 6
 MASKS = {
     "unpadded": None,
     "right": [9, 4, 1, 6],
     "left": [-5, -9, -2, -7],
     "holes": [[1, 0, 1, 1, 0, 1, 1, 0, 0], [1] * 9, [0, 1, 1, 0, 0, 0, 0, 0, 1], [1, 1, 0, 0, 0, 0, 0, 0, 0]],
 }
+#: Cases of another dtype than float64, right padded.
+DTYPES = {"float32": BOTH, "bfloat16": ("523",)}
 #: Optional inputs, each tried in a case of its own, right padded.
 EXTRAS = ("token_type_ids", "position_ids", "inputs_embeds", "mask_3d", "mask_4d", "head_mask")
 
@@ -35,13 +37,16 @@ def padding_mask(case: str) -> Tensor | None:
 
 def cases(row: Row, kind: str) -> Iterator[tuple[str, tuple[str, ...], dict[str, Any]]]:
     """Every case of a class: its name, the environments it is compared with, the options of the call."""
-    everything = {"output_hidden_states": True, "output_attentions": True}
+    everything: dict[str, Any] = {"output_hidden_states": True, "output_attentions": True}
+    if not row.exact:
+        everything["dtype"] = "float32"
     for name in MASKS:
         yield name, BOTH, everything
     for name in EXTRAS:
         if name in row.takes:
             yield name, row.takes[name], everything
-    yield "float32", BOTH, {"dtype": "float32"}
+    for dtype, environments in DTYPES.items():
+        yield dtype, environments, {"dtype": dtype}
     if kind == "sequence":
         yield "multi_label", BOTH, {}
         yield "regression", BOTH, {"problem_type": "regression"}
@@ -52,7 +57,8 @@ def make(row: Row, kind: str, case: str) -> dict[str, Tensor]:
 
     Args:
         row: the architecture.
-        kind: of the class: base, sequence, token, question, words (a label for each token).
+        kind: of the class: base, sequence, token, question, words (a label for each token), causal (the same,
+            of the next token), seq2seq and seq2seq base (with tokens for a decoder).
         case: see `cases`.
     """
     random = torch.Generator().manual_seed(zlib.crc32(f"{kind} {case}".encode()))
@@ -88,6 +94,12 @@ def make(row: Row, kind: str, case: str) -> dict[str, Tensor]:
 
 
 def _labels(row, kind, case, keep, ids, real):  # type: ignore[no-untyped-def]
+    if kind == "seq2seq base":
+        probe = {"probe.last_hidden_state": real(ROWS, DECODER_WIDTH, row.size)}
+        return probe | {"decoder_input_ids": ids(row.vocabulary, ROWS, DECODER_WIDTH)}
+    if kind == "seq2seq":
+        labels = ids(row.vocabulary, ROWS, DECODER_WIDTH)
+        return {"labels": labels.masked_fill(ids(4, ROWS, DECODER_WIDTH) == 0, -100)}
     if kind == "base":
         return {"probe.last_hidden_state": real(ROWS, WIDTH, row.size) * keep.unsqueeze(-1)}
     if kind == "sequence":
@@ -101,4 +113,7 @@ def _labels(row, kind, case, keep, ids, real):  # type: ignore[no-untyped-def]
         return {"start_positions": first, "end_positions": last.index_fill(0, torch.tensor(2), WIDTH + 3)}
     labels = ids(3 if kind == "token" else row.vocabulary, ROWS, WIDTH)
     ignored = (keep == 0) | (ids(4, ROWS, WIDTH) == 0)
+    if kind == "causal":
+        # transformers predicts a token after padding from the padding.
+        ignored[:, 1:] |= keep[:, :-1] == 0
     return {"labels": labels.masked_fill(ignored, -100)}

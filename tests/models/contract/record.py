@@ -1,4 +1,4 @@
-"""Records the names and shapes of every class from transformers: `python -m tests.models.contract.record PYTHON`.
+"""Records the names and shapes of every class: `python -m tests.models.contract.record PYTHON`.
 
 PYTHON is an interpreter that has transformers 5.23.0.
 """

@@ -15,6 +15,7 @@ class Row:
         classes: the name of each public class, and its kind: what labels it takes (see `inputs`).
         takes: optional inputs (see `inputs.EXTRAS`), and the environments whose transformers takes them too.
         vocabulary, positions, layers, heads, size: of the config; size is D.
+        exact: whether transformers computes all of it in float64 where asked for; else it is run in float32.
     """
 
     config: dict[str, Any]
@@ -25,6 +26,7 @@ class Row:
     layers: int = 2
     heads: int = 4
     size: int = 24
+    exact: bool = True
 
 
 BOTH = ("457", "523")
@@ -64,5 +66,29 @@ ROWS: dict[str, Row] = {
         takes={
             "position_ids": ("523",), "inputs_embeds": BOTH, "mask_4d": ("523",), "head_mask": ("457",),
         },
+    ),
+    "llama": Row(
+        config={
+            "vocab_size": 61, "hidden_size": 24, "intermediate_size": 40, "num_hidden_layers": 2,
+            "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 16,
+            "initializer_range": 0.4, "rope_theta": 500.0, "attention_dropout": 0.0,
+        },
+        classes={"LlamaModel": "base", "LlamaForCausalLM": "causal"},
+        takes={"position_ids": BOTH, "inputs_embeds": BOTH, "mask_4d": BOTH},
+        exact=False,
+    ),
+    "t5": Row(
+        config={
+            "vocab_size": 61, "d_model": 24, "d_kv": 6, "d_ff": 40, "num_layers": 2, "num_heads": 4,
+            "relative_attention_num_buckets": 8, "relative_attention_max_distance": 7, "dropout_rate": 0.0,
+            "decoder_start_token_id": 0,
+        },
+        classes={
+            "T5Model": "seq2seq base",
+            "T5EncoderModel": "base",
+            "T5ForConditionalGeneration": "seq2seq",
+        },
+        takes={"inputs_embeds": BOTH},
+        exact=False,
     ),
 }  # fmt: skip

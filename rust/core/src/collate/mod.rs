@@ -1,4 +1,5 @@
-//! Sequences of token ids into batches: padded rectangles, packed runs, and batches planned by a token budget.
+//! Sequences of token ids into batches: padded rectangles, packed runs, and batches planned by a token
+//! budget.
 
 pub mod pack;
 pub mod pad;

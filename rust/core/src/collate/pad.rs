@@ -41,7 +41,8 @@ pub struct Padded {
 /// Pads sequences to a common width.
 ///
 /// # Errors
-/// `Error::Argument` where a sequence is longer than `max_length`, `multiple_of` is 0, or memory cannot hold the batch.
+/// `Error::Argument` where a sequence is longer than `max_length`, `multiple_of` is 0, or memory cannot hold
+/// the batch.
 pub fn pad(sequences: &[&[i64]], options: PadOptions) -> Result<Padded> {
     let longest = sequences.iter().map(|sequence| sequence.len()).max().unwrap_or(0);
     let width = options.max_length.unwrap_or(longest);

@@ -15,7 +15,8 @@ pub struct Plan {
     pub boundaries: Vec<i64>,
 }
 
-/// Plans batches whose lengths add up to at most `token_budget`; a sequence longer than that is a batch of its own.
+/// Plans batches whose lengths add up to at most `token_budget`; a sequence longer than that is a batch of
+/// its own.
 ///
 /// The longest come first: a batch that needs too much memory fails at once, not in the end. O(N log N).
 ///
@@ -39,13 +40,13 @@ pub fn plan_batches(lengths: &[i64], token_budget: i64) -> Result<Plan> {
     let mut tokens = 0i64;
     for (place, &sequence) in order.iter().enumerate() {
         let length = lengths[sequence as usize];
-        let with_this = tokens.saturating_add(length);
         let starts_batch = boundaries.last() == Some(&(place as i64));
-        if with_this > token_budget && !starts_batch {
-            boundaries.push(place as i64);
-            tokens = length;
-        } else {
-            tokens = with_this;
+        match tokens.checked_add(length) {
+            Some(sum) if sum <= token_budget || starts_batch => tokens = sum,
+            _ => {
+                boundaries.push(place as i64);
+                tokens = length;
+            }
         }
     }
     if !order.is_empty() {

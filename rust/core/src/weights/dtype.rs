@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-/// An element type, in the order in which the format lays tensors out: by alignment, then as its authors listed them.
+/// An element type, in the order in which the format lays tensors out: by alignment, then as its authors
+/// listed them.
 ///
-/// Saving sorts by this order from the last to the first, so that every tensor starts at a multiple of its element's
-/// size without padding between tensors, which the format forbids.
+/// Saving sorts by this order from the last to the first, so that every tensor starts at a multiple of its
+/// element's size without padding between tensors, which the format forbids.
 #[allow(missing_docs, non_camel_case_types)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Dtype {

@@ -1,7 +1,7 @@
 //! The safetensors header: an 8-byte little-endian length, that many bytes of JSON, then the tensors' bytes.
 //!
-//! Everything a later reader relies on is checked here, once: the tensors lie in the file, fill it without overlap or
-//! hole, and have the sizes that their dtypes and shapes ask for.
+//! Everything a later reader relies on is checked here, once: the tensors lie in the file, fill it without
+//! overlap or hole, and have the sizes that their dtypes and shapes ask for.
 
 use std::collections::HashMap;
 use std::io::Read;
@@ -24,7 +24,7 @@ pub(super) const METADATA: &str = "__metadata__";
 /// Where one tensor lies in its file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorInfo {
-    /// The name, not empty of meaning: `model.embed_tokens.weight`.
+    /// The name, such as `model.embed_tokens.weight`.
     pub name: String,
     /// The type of its elements.
     pub dtype: Dtype,

@@ -1,4 +1,5 @@
-//! JSON objects read as ordered pairs, so that duplicate names are seen and nesting costs neither stack nor time.
+//! JSON objects read as ordered pairs, so that duplicate names are seen and nesting costs neither stack nor
+//! time.
 
 use std::fmt;
 
@@ -7,7 +8,8 @@ use serde_json::value::RawValue;
 
 /// The members of an object, in the order of the file, each value still as its text.
 ///
-/// A value's text is delimited by a scanner without recursion: 100,000 nested brackets are skipped like any others.
+/// A value's text is delimited by a scanner without recursion: 100,000 nested brackets are skipped like any
+/// others.
 pub(super) struct Pairs<'a>(pub(super) Vec<(String, &'a RawValue)>);
 
 impl<'de> Deserialize<'de> for Pairs<'de> {

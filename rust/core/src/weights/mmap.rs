@@ -10,11 +10,12 @@ use crate::{Error, Result};
 
 /// A file whose header was checked and whose bytes lie in memory, writable without ever changing the file.
 ///
-/// Pages are read when they are first touched and shared with every other process that maps the file; a page that is
-/// written to becomes this mapping's own copy. The mapping lives as long as this value.
+/// Pages are read when they are first touched and shared with every other process that maps the file; a page
+/// that is written to becomes this mapping's own copy. The mapping lives as long as this value.
 ///
-/// Another program that shortens the file in place while it is mapped makes later reads of the lost pages fail with a
-/// bus error, as with every mapping; replacing the file by rename, as [`super::save::Writer`] does, is safe.
+/// Another program that shortens the file in place while it is mapped makes later reads of the lost pages
+/// fail with a bus error, as with every mapping; replacing the file by rename, as [`super::save::Writer`]
+/// does, is safe.
 pub struct MappedFile {
     path: String,
     header: Header,
@@ -34,10 +35,11 @@ impl MappedFile {
         let length = usize::try_from(file_bytes)
             .map_err(|_| Error::unsupported(path, "file", format!("a mapping of {file_bytes} bytes here")))?;
         let mut options = MmapOptions::new();
-        // Without a reservation of swap: a file larger than memory may be mapped, few of its pages are ever written.
+        // Without a reservation of swap: a file larger than memory may be mapped, few of its pages are ever
+        // written.
         options.len(length).no_reserve_swap();
-        // SAFETY: map_copy is unsafe because a reference to the bytes would be unsound if the file changed. None is
-        // made: the mapping becomes raw at once, and this value owns it until it is dropped.
+        // SAFETY: map_copy is unsafe because a reference to the bytes would be unsound if the file changed.
+        // None is made: the mapping becomes raw at once, and this value owns it until it is dropped.
         let mapping = unsafe { options.map_copy(&file) }.map_err(|error| Error::io(path, error))?;
         Ok(Self { path: path.to_owned(), header, mapping: MmapRaw::from(mapping) })
     }
@@ -52,7 +54,8 @@ impl MappedFile {
         &self.header
     }
 
-    /// The first byte of the mapping: that of the file, header included. Valid for `len` bytes while `self` lives.
+    /// The first byte of the mapping: that of the file, header included. Valid for `len` bytes while `self`
+    /// lives.
     pub fn as_mut_ptr(&self) -> *mut u8 {
         self.mapping.as_mut_ptr()
     }

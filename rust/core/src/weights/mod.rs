@@ -1,4 +1,5 @@
-//! Weights on disk: the safetensors format read through one private mapping, shard indices, and atomic saving.
+//! Weights on disk: the safetensors format read through one private mapping, shard indices, and atomic
+//! saving.
 
 #[cfg(target_endian = "big")]
 compile_error!("safetensors files are little-endian, and tensors are views of them");

@@ -37,10 +37,12 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Writes the header of a file with these tensors, laid out so that each is aligned to its element's size.
+    /// Writes the header of a file with these tensors, laid out so that each is aligned to its element's
+    /// size.
     ///
     /// # Errors
-    /// `Error::Argument` for a duplicate or reserved name or an impossible shape, `Error::Io` from the file system.
+    /// `Error::Argument` for a duplicate or reserved name or an impossible shape, `Error::Io` from the file
+    /// system.
     pub fn create(path: &str, tensors: &[TensorSpec], metadata: &[(String, String)]) -> Result<Self> {
         let mut order: Vec<usize> = (0..tensors.len()).collect();
         order.sort_by(|&left, &right| {
@@ -82,7 +84,8 @@ impl Writer {
     /// Appends the bytes of the next tensor of `order`.
     ///
     /// # Errors
-    /// `Error::Argument` where their number is not what the tensor's dtype and shape ask for, or all were written.
+    /// `Error::Argument` where their number is not what the tensor's dtype and shape ask for, or all were
+    /// written.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
         match self.plan.get(self.written) {
             Some((_, name, size)) if *size != bytes.len() as u64 => Err(Error::argument(
@@ -101,7 +104,8 @@ impl Writer {
     /// Makes the bytes durable and gives the file its name, replacing an older file of that name in one step.
     ///
     /// # Errors
-    /// `Error::Argument` where tensors are missing, `Error::Io` from the file system; the old file is intact then.
+    /// `Error::Argument` where tensors are missing, `Error::Io` from the file system; the old file is intact
+    /// then.
     pub fn finish(mut self) -> Result<()> {
         if let Some((_, name, _)) = self.plan.get(self.written) {
             return Err(Error::argument("entries", format!("the bytes of {name:?}"), "none"));
@@ -183,7 +187,8 @@ impl TemporaryFile {
             let path = Path::new(target).with_file_name(name);
             match OpenOptions::new().write(true).create_new(true).open(&path) {
                 Ok(file) => return Ok((Self { path: Some(path) }, file)),
-                // Left by a killed process that had the same number: take the next name, it is not ours to remove.
+                // Left by a killed process that had the same number: take the next name, it is not ours to
+                // remove.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(Error::io(target, error)),
             }

@@ -59,7 +59,8 @@ pub fn read_shard_index(path: &str) -> Result<Vec<(String, String)>> {
 }
 
 fn stays_below(file: &str) -> bool {
-    // A backslash or a colon is a separator or a drive elsewhere: an index must mean the same on every system.
+    // A backslash or a colon is a separator or a drive elsewhere: an index must mean the same on every
+    // system.
     !file.is_empty()
         && !file.contains(['\\', ':', '\0'])
         && Path::new(file).components().all(|part| matches!(part, Component::Normal(_)))

@@ -1,0 +1,213 @@
+"""T5's layers under its checkpoints' names.  arXiv:1910.10683"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from oxiformers.config import Config
+from oxiformers.layers.activations import activation
+from oxiformers.layers.attention import attend
+from oxiformers.layers.cached_attention import CacheStep
+from oxiformers.layers.cross_attention import CrossStep
+from oxiformers.layers.layout import Layout
+from oxiformers.layers.linear import Linear
+from oxiformers.layers.norm import RMSNorm
+
+BlockOutput = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
+"""The tokens, the bias by distance, and the probabilities of self- and of cross-attention (or None)."""
+
+
+class T5LayerNorm(RMSNorm):
+    """RMSNorm that returns to its weight's dtype: in a float16 model ``wo`` may be in float32."""
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """``[..., D]`` to the same."""
+        half = self.weight.dtype in (torch.float16, torch.bfloat16)
+        return super().forward(hidden).to(self.weight.dtype) if half else super().forward(hidden)
+
+
+class T5FeedForward(nn.Module):
+    """A feed-forward layer, gated in T5 1.1. ``wo`` may be in float32 in a model of less precision."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.gated: bool = config.is_gated_act
+        if self.gated:
+            self.wi_0 = Linear(config.d_model, config.d_ff, bias=False)
+            self.wi_1 = Linear(config.d_model, config.d_ff, bias=False)
+        else:
+            self.wi = Linear(config.d_model, config.d_ff, bias=False)
+        self.wo = Linear(config.d_ff, config.d_model, bias=False)
+        self.dropout = nn.Dropout(config.dropout_rate)
+        self.act = activation(config.dense_act_fn, "feed_forward_proj")
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """``[..., D]`` to the same."""
+        inner = self.wi_0(hidden, self.act) * self.wi_1(hidden) if self.gated else self.wi(hidden, self.act)
+        output: Tensor = self.wo(self.dropout(inner).to(self.wo.weight.dtype))
+        return output
+
+
+class T5NamesAttention(nn.Module):
+    """Attention whose scores are not scaled, with a learned bias by distance in self-attention.
+
+    Args:
+        config: d_model, d_kv, num_heads, dropout_rate and the two of relative attention are read.
+        layer_index: among the layers of the stack.
+        has_bias: this layer owns the bias, which the layers after it share.
+        causal: a token sees those before it only.
+    """
+
+    def __init__(
+        self, config: Config, layer_index: int, *, has_bias: bool = False, causal: bool = False
+    ) -> None:
+        super().__init__()
+        inner = config.num_heads * config.d_kv
+        self.layer_index, self.heads, self.causal = layer_index, config.num_heads, causal
+        self.buckets: int = config.relative_attention_num_buckets
+        self.reach: int = config.relative_attention_max_distance
+        self.dropout: float = config.dropout_rate
+        self.q = Linear(config.d_model, inner, bias=False)
+        self.k = Linear(config.d_model, inner, bias=False)
+        self.v = Linear(config.d_model, inner, bias=False)
+        self.o = Linear(inner, config.d_model, bias=False)
+        if has_bias:
+            self.relative_attention_bias = nn.Embedding(self.buckets, self.heads)
+
+    def distance_bias(self) -> Tensor:
+        """The bias of the distances -R..R (key minus query), ``[H, 2 * R + 1]``; farther ones are alike."""
+        distances = torch.arange(
+            -self.reach, self.reach + 1, device=self.relative_attention_bias.weight.device
+        )
+        buckets = relative_buckets(distances, self.buckets, self.reach, bidirectional=not self.causal)
+        table: Tensor = self.relative_attention_bias(buckets).t()
+        return table
+
+    def forward(
+        self, hidden: Tensor, layout: Layout, table: Tensor, step: CacheStep | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Self-attention: ``[..., D]`` to the same, and probabilities where the layout is rectangular."""
+        query, key, value = (self._split(proj(hidden)) for proj in (self.q, self.k, self.v))
+        dropout = self.dropout if self.training else 0.0
+        if step is None:
+            output, weights = attend(
+                query, key, value, layout, causal=self.causal, scale=1.0, distance_bias=table, dropout=dropout
+            )
+        else:
+            output, weights = step.attend(
+                self.layer_index, query, key, value,
+                causal=self.causal, scale=1.0, distance_bias=table, dropout=dropout,
+            )  # fmt: skip
+        return self.o(output.flatten(-2)), weights
+
+    def across(self, hidden: Tensor, states: Tensor | None, cross: CrossStep) -> tuple[Tensor, Tensor | None]:
+        """Cross-attention of ``[..., D]`` to the encoder's tokens; ``states`` are cross.states."""
+        query, dropout = self._split(self.q(hidden)), self.dropout if self.training else 0.0
+        key = value = None
+        if states is not None:
+            key, value = self._split(self.k(states)), self._split(self.v(states))
+        output, weights = cross.attend(self.layer_index, query, key, value, scale=1.0, dropout=dropout)
+        projected: Tensor = self.o(output.flatten(-2))
+        return projected, weights
+
+    def _split(self, tensor: Tensor) -> Tensor:
+        split: Tensor = tensor.unflatten(-1, (self.heads, -1))
+        return split
+
+
+def relative_buckets(distances: Tensor, buckets: int, reach: int, *, bidirectional: bool) -> Tensor:
+    """The bucket of every distance (key minus query), as T5 defines them.
+
+    Half of a side's buckets are for one distance each, the others grow geometrically up to ``reach``. Without
+    ``bidirectional`` there is one side: the keys before the query.
+    """
+    if bidirectional:
+        buckets //= 2
+        side = (distances > 0).long() * buckets
+        distances = distances.abs()
+    else:
+        side, distances = torch.zeros_like(distances), (-distances).clamp(min=0)
+    exact = buckets // 2
+    # In float32 and in this order, as at training: a bucket's edge must not move by a rounding.
+    growth = torch.log(distances.float().clamp(min=1) / exact) / math.log(reach / exact) * (buckets - exact)
+    far = (exact + growth.long()).clamp(max=buckets - 1)
+    buckets_of: Tensor = side + torch.where(distances < exact, distances, far)
+    return buckets_of
+
+
+class T5SelfAttentionLayer(nn.Module):
+    """Self-attention after a norm, added to what it read."""
+
+    def __init__(self, config: Config, layer_index: int, causal: bool) -> None:
+        super().__init__()
+        self.SelfAttention = T5NamesAttention(config, layer_index, has_bias=layer_index == 0, causal=causal)
+        self.layer_norm = T5LayerNorm(config.d_model, config.layer_norm_epsilon)
+        self.dropout = nn.Dropout(config.dropout_rate)
+
+
+class T5CrossAttentionLayer(nn.Module):
+    """Cross-attention after a norm, added to what it read."""
+
+    def __init__(self, config: Config, layer_index: int) -> None:
+        super().__init__()
+        self.EncDecAttention = T5NamesAttention(config, layer_index)
+        self.layer_norm = T5LayerNorm(config.d_model, config.layer_norm_epsilon)
+        self.dropout = nn.Dropout(config.dropout_rate)
+
+
+class T5FeedForwardLayer(nn.Module):
+    """A feed-forward layer after a norm, added to what it read."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.DenseReluDense = T5FeedForward(config)
+        self.layer_norm = T5LayerNorm(config.d_model, config.layer_norm_epsilon)
+        self.dropout = nn.Dropout(config.dropout_rate)
+
+
+class T5Block(nn.Module):
+    """One layer of the encoder or, with cross-attention, of the decoder."""
+
+    def __init__(self, config: Config, layer_index: int) -> None:
+        super().__init__()
+        parts: list[nn.Module] = [T5SelfAttentionLayer(config, layer_index, causal=config.is_decoder)]
+        if config.is_decoder:
+            parts.append(T5CrossAttentionLayer(config, layer_index))
+        self.layer = nn.ModuleList([*parts, T5FeedForwardLayer(config)])
+
+    def forward(
+        self,
+        hidden: Tensor,
+        layout: Layout,
+        table: Tensor | None,
+        step: CacheStep | None,
+        states: Tensor | None,
+        cross: CrossStep | None,
+    ) -> BlockOutput:
+        """``[..., D]`` to the same; ``table`` is None in the first layer, which makes it for the others."""
+        part: Any = self.layer[0]
+        if table is None:
+            table = part.SelfAttention.distance_bias()
+        attended, weights = part.SelfAttention(part.layer_norm(hidden), layout, table, step)
+        hidden = _finite(hidden + part.dropout(attended))
+        cross_weights = None
+        if cross is not None:
+            part = self.layer[1]
+            attended, cross_weights = part.EncDecAttention.across(part.layer_norm(hidden), states, cross)
+            hidden = _finite(hidden + part.dropout(attended))
+        part = self.layer[-1]
+        hidden = _finite(hidden + part.dropout(part.DenseReluDense(part.layer_norm(hidden))))
+        return hidden, table, weights, cross_weights
+
+
+def _finite(hidden: Tensor) -> Tensor:
+    """Float16 without infinities, which T5's activations, trained in bfloat16, would reach."""
+    if hidden.dtype is not torch.float16:
+        return hidden
+    largest = torch.finfo(hidden.dtype).max
+    bound = torch.where(hidden.isinf().any(), largest - 1000, largest)
+    return hidden.clamp(min=-bound, max=bound)
