@@ -71,7 +71,7 @@ def test_the_interpreter_runs_meanwhile(tokenizer: Tokenizer) -> None:
 
 
 def test_changing_the_batch_meanwhile(tokenizer: Tokenizer) -> None:
-    """Every row is that of some text the list held: strings that leave it are not read any more, or still alive."""
+    """Every row is that of some text the list held: what is read stays alive, whatever leaves the list."""
     texts = [" ".join(WORDS * 5) + str(index) for index in range(500)]
     others = [f"other {index}" for index in range(500)]
     possible = {tuple(row) for row in tokenizer.encode_batch_lists(texts + others)["input_ids"]}

@@ -55,9 +55,10 @@ impl Truncation {
             return Ok(None);
         }
         let remove = total - room;
-        let too_short = |length: usize| {
-            let expected = format!("{length} tokens or fewer to remove from that sequence");
-            Error::argument("truncation", expected, format!("{remove} to remove in all"))
+        // The true lengths may be unknown: a text is read only as far as it can matter.
+        let no_room = || {
+            let expected = "the other sequence to leave room for the one to shorten";
+            Error::argument("truncation", expected, format!("{room} tokens or more in it"))
         };
         match (self.strategy, second) {
             (TruncationStrategy::LongestFirst, None) => Ok(Some((room, 0))),
@@ -71,11 +72,11 @@ impl Truncation {
                 Ok(Some(if first > second { (kept.1, kept.0) } else { kept }))
             }
             (TruncationStrategy::OnlyFirst, _) if first > remove => Ok(Some((first - remove, other))),
-            (TruncationStrategy::OnlyFirst, _) => Err(too_short(first)),
+            (TruncationStrategy::OnlyFirst, _) => Err(no_room()),
             (TruncationStrategy::OnlySecond, Some(second)) if second > remove => {
                 Ok(Some((first, second - remove)))
             }
-            (TruncationStrategy::OnlySecond, Some(second)) => Err(too_short(second)),
+            (TruncationStrategy::OnlySecond, Some(_)) => Err(no_room()),
             (TruncationStrategy::OnlySecond, None) => Err(Error::argument(
                 "truncation",
                 "a second sequence to shorten, or another strategy",
