@@ -35,7 +35,7 @@ def test_bert_is_an_encoder_with_absolute_positions(key, value):
 def test_sizes_that_contradict_each_other():
     with pytest.raises(ConfigError, match="hidden_size must be a multiple of num_attention_heads"):
         BertConfig(hidden_size=30, num_attention_heads=4)
-    with pytest.raises(ConfigError, match="hidden_act must be one of gelu.* but is 'gelu_newer'"):
+    with pytest.raises(ConfigError, match="hidden_act must be one of gelu"):
         BertConfig(hidden_act="gelu_newer")
     with pytest.raises(ConfigError, match="activation must be one of gelu"):
         DistilBertConfig(activation="gelu_newer")
