@@ -55,7 +55,7 @@ def percentile(values: list[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-def wait_until_idle(limit: float = 120.0) -> float:
+def wait_until_idle(limit: float = 60.0) -> float:
     """Waits until nothing else computes, and returns the load that was left."""
     end = time.monotonic() + limit
     while True:

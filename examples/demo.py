@@ -10,7 +10,7 @@ SENTENCES = [
     "We hope you don't hate it.",
     "A gripping, beautifully acted film that stays with you.",
     "Two hours of my life that I will never get back.",
-    "The plot is thin, but the cast is a delight.",
+    "The jokes fall flat and the story goes nowhere.",
 ]
 
 

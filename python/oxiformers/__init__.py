@@ -32,6 +32,9 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from .errors import OxiformersError as OxiformersError
     from .errors import UnsupportedError as UnsupportedError
     from .errors import WeightsError as WeightsError
+    from .layers.cache import Cache as Cache
+    from .layers.cache import DynamicCache as DynamicCache
+    from .layers.cache import EncoderDecoderCache as EncoderDecoderCache
     from .models.base import PreTrainedModel as PreTrainedModel
     from .models.bert import BertConfig as BertConfig
     from .models.bert import BertForMaskedLM as BertForMaskedLM
@@ -102,6 +105,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "UnsupportedError",
         "WeightsError",
     ),
+    "layers.cache": ("Cache", "DynamicCache", "EncoderDecoderCache"),
     "models.base": ("PreTrainedModel",),
     "pipelines": ("FeatureExtractionPipeline", "Pipeline", "TextClassificationPipeline", "pipeline"),
     "tokenization": (

@@ -35,8 +35,10 @@ def test_bert_is_an_encoder_with_absolute_positions(key, value):
 def test_sizes_that_contradict_each_other():
     with pytest.raises(ConfigError, match="hidden_size must be a multiple of num_attention_heads"):
         BertConfig(hidden_size=30, num_attention_heads=4)
-    with pytest.raises(ConfigError, match="no activation is named 'gelu_newer'"):
+    with pytest.raises(ConfigError, match="hidden_act must be one of gelu"):
         BertConfig(hidden_act="gelu_newer")
+    with pytest.raises(ConfigError, match="activation must be one of gelu"):
+        DistilBertConfig(activation="gelu_newer")
     with pytest.raises(ConfigError, match="num_labels must be 2 for question answering"):
         build("DistilBertForQuestionAnswering", num_labels=3)
 
@@ -205,3 +207,21 @@ def test_loads_a_pretraining_checkpoint_with_old_names(tmp_path):
     classifier, info = BertForSequenceClassification.from_pretrained(tmp_path, output_loading_info=True)
     assert sorted(info["missing_keys"]) == ["classifier.bias", "classifier.weight"]
     assert torch.equal(classifier.bert.pooler.dense.weight, pooled.bert.pooler.dense.weight)
+
+
+def test_positions_of_one_row_serve_all():
+    positions = torch.tensor([[3, 2, 1, 0]])
+    for mask in (None, MASK):
+        each = subject("BertModel")(IDS, mask, position_ids=positions.expand(2, 4))[0]
+        assert torch.equal(subject("BertModel")(IDS, mask, position_ids=positions)[0], each)
+
+
+def test_padded_batches_trace_and_export():
+    """A traced graph does not know the mask: it keeps the batch rectangular, and its results are the same."""
+    torch.compiler.reset()
+    model = build("BertForSequenceClassification")
+    expected = model(IDS, MASK).logits
+    traced = torch.compile(model, backend="eager", fullgraph=True, dynamic=True)
+    torch.testing.assert_close(traced(IDS, MASK).logits, expected)
+    exported = torch.export.export(model, (IDS, MASK)).module()
+    torch.testing.assert_close(exported(IDS, MASK).logits, expected)

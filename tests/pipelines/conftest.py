@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,11 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Folders of models with random weights, by a name that says what they are."""
     root = tmp_path_factory.mktemp("models")
     vocabulary = write_vocabulary(root)
-    tokenizer = oxiformers.BertTokenizerFast(vocab_file=str(vocabulary), model_max_length=64)
-    size = len(tokenizer)
+    tokenizers = {
+        "bert": oxiformers.BertTokenizerFast(vocab_file=str(vocabulary), model_max_length=64),
+        "distilbert": oxiformers.DistilBertTokenizerFast(vocab_file=str(vocabulary), model_max_length=64),
+    }
+    size = len(tokenizers["bert"])
     # A wide range of weights, so that texts get different labels and a wrong one shows.
     bert = {
         "vocab_size": size, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4,
@@ -79,7 +83,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "bert-base": oxiformers.BertModel(oxiformers.BertConfig(**bert)),
         "distilbert-base": oxiformers.DistilBertModel(oxiformers.DistilBertConfig(**distilbert)),
     }
-    return {name: save(root / name, model, tokenizer) for name, model in made.items()}
+    return {
+        name: save(root / name, model, tokenizers[model.config.model_type]) for name, model in made.items()
+    }
 
 
 @pytest.fixture(scope="session")
@@ -94,28 +100,35 @@ def extractor(folders: dict[str, Path]) -> Any:
     return oxiformers.pipeline("feature-extraction", model=folders["bert-base"], device="cpu")
 
 
-def _asker(python: Path) -> Ask:
-    def ask(cases: list[list[Any]]) -> list[dict[str, Any]]:
-        environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-        environment.pop("PYTHONPATH", None)
-        result = subprocess.run(
-            [str(python), str(ORACLE)], input=json.dumps(cases), env=environment,
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert result.returncode == 0, result.stderr
-        answers: list[dict[str, Any]] = json.loads(result.stdout)
-        return answers
+@contextmanager
+def _asking(python: Path) -> Iterator[Ask]:
+    """A process that answers cases; transformers takes seconds to import, so all tests share it."""
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    environment.pop("PYTHONPATH", None)
+    with subprocess.Popen(
+        [str(python), str(ORACLE)], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
 
-    return ask
+        def ask(cases: list[list[Any]]) -> list[dict[str, Any]]:
+            print(json.dumps(cases), file=process.stdin, flush=True)
+            answers: list[dict[str, Any]] = json.loads(process.stdout.readline())
+            return answers
+
+        yield ask
+        process.stdin.close()
 
 
 @pytest.fixture(scope="session")
-def ask_523(python_523: Path) -> Ask:
+def ask_523(python_523: Path) -> Iterator[Ask]:
     """What transformers 5.23 answers to a list of cases."""
-    return _asker(python_523)
+    with _asking(python_523) as ask:
+        yield ask
 
 
 @pytest.fixture(scope="session")
-def ask_457(python_457: Path) -> Ask:
+def ask_457(python_457: Path) -> Iterator[Ask]:
     """What transformers 4.57 answers to a list of cases."""
-    return _asker(python_457)
+    with _asking(python_457) as ask:
+        yield ask

@@ -1,7 +1,8 @@
-"""Runs pipelines of transformers, in an environment of its own: cases come in as JSON, results go out so.
+"""Runs pipelines of transformers, in an environment of its own: a line of JSON in, a line out, until the end.
 
-A case is [task, model folder, arguments of the constructor, inputs, arguments of the call]. A result is
-{"result": ...} or {"error": the exception's name}; tensors become {"shape", "values"}.
+A line holds cases: [task, model folder, arguments of the constructor, inputs, arguments of the call]. A result is
+{"result": ...} or {"error": the exception's name}; tensors become {"shape", "values"}. Of the case [task] the
+result is the task's default model.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 import transformers
 from transformers import pipeline
+from transformers.pipelines import SUPPORTED_TASKS
 
 
 def plain(value: Any) -> Any:
@@ -22,6 +24,8 @@ def plain(value: Any) -> Any:
 
 
 def run(case: list[Any], made: dict[str, Any]) -> dict[str, Any]:
+    if len(case) == 1:
+        return {"result": SUPPORTED_TASKS[case[0]]["default"]["model"]}
     task, folder, settings, inputs, arguments = case
     key = json.dumps([task, folder, settings], sort_keys=True)
     try:
@@ -37,7 +41,8 @@ def main() -> None:
     transformers.logging.set_verbosity(transformers.logging.CRITICAL)
     transformers.logging.disable_progress_bar()
     made: dict[str, Any] = {}
-    json.dump([run(case, made) for case in json.load(sys.stdin)], sys.stdout)
+    for line in sys.stdin:
+        print(json.dumps([run(case, made) for case in json.loads(line)]), flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

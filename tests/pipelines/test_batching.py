@@ -54,7 +54,7 @@ def test_token_types_are_left_out_where_no_model_takes_them() -> None:
         {"truncation": True},
         {"truncation": True, "max_length": 7},
         {"max_length": 7},
-        {"truncation": "only_second", "max_length": 14},
+        {"truncation": "only_second", "max_length": 80},
         {"truncation": True, "max_length": 7, "truncation_side": "left"},
         {"padding": "max_length", "max_length": 7},
     ],

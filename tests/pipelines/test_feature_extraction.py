@@ -59,10 +59,14 @@ def test_results_equal_those_of_transformers(
     for settings in SETTINGS:
         cases += [["feature-extraction", folder, settings, inputs, {}] for inputs in (A, [A, B])]
         cases.append(["feature-extraction", folder, settings, A, {"tokenize_kwargs": {"max_length": 4}}])
+    parts = {
+        "model": oxiformers.AutoModel.from_pretrained(folder),
+        "tokenizer": oxiformers.AutoTokenizer.from_pretrained(folder),
+    }
     for case, answer in zip(cases, ask(cases), strict=True):
         *_, settings, inputs, arguments = case
         assert "result" in answer, (case, answer)
-        pipe = oxiformers.pipeline("feature-extraction", model=folder, device="cpu", **settings)
+        pipe = oxiformers.pipeline("feature-extraction", device="cpu", **parts, **settings)
         assert close(pipe(inputs, **arguments), answer["result"]), case
 
 

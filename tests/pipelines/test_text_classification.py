@@ -80,14 +80,18 @@ def test_results_equal_those_of_transformers(
     ask: Ask = request.getfixturevalue(oracle)
     folder = str(folders[name])
     task = "sentiment-analysis" if name == "bert" else "text-classification"
-    cases = [[task, folder, {}, inputs, arguments] for inputs, arguments in CALLS]
-    for settings in SETTINGS:
+    # How scores are made differs from model to model; all else is the same code.
+    calls, all_settings = (CALLS, SETTINGS) if name == "bert" else (CALLS[:12], [])
+    cases = [[task, folder, {}, inputs, arguments] for inputs, arguments in calls]
+    for settings in all_settings:
         cases += [[task, folder, settings, inputs, {}] for inputs in (A, [A, C], PAIR)]
         cases.append([task, folder, settings, A, {"top_k": 1}])
+    model = oxiformers.AutoModelForSequenceClassification.from_pretrained(folder)
+    tokenizer = oxiformers.AutoTokenizer.from_pretrained(folder)
     for case, answer in zip(cases, ask(cases), strict=True):
         *_, settings, inputs, arguments = case
         assert "result" in answer, (case, answer)
-        pipe = oxiformers.pipeline(task, model=folder, device="cpu", **settings)
+        pipe = oxiformers.pipeline(task, model=model, tokenizer=tokenizer, device="cpu", **settings)
         assert close(pipe(inputs, **arguments), answer["result"]), case
 
 

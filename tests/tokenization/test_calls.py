@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from oxiformers.errors import InputTypeError
+from oxiformers.errors import ArgumentError, InputTypeError
 from oxiformers.tokenization import BertTokenizerFast
 from tests.tokenization.steps import TICKETS, TOKENIZERS, WORDPIECE, call, step
 
@@ -182,6 +182,15 @@ def test_kinds_of_text_and_batch(folders: Any) -> None:
     for wrong in (np.array(["hello"]), iter(["hello"]), b"hello", {"hello"}):
         with pytest.raises(InputTypeError, match=type(wrong).__name__):
             tokenizer(wrong)
+
+
+@pytest.mark.parametrize("size", [-1, 2.5, "8", True])
+@pytest.mark.parametrize("argument", ["max_length", "stride", "pad_to_multiple_of"])
+def test_sizes(argument: str, size: Any, folders: Any) -> None:
+    """What counts tokens is an integer of at least 0."""
+    tokenizer = BertTokenizerFast.from_pretrained(folders["bert-base-uncased"])
+    with pytest.raises(ArgumentError, match=argument):
+        tokenizer("a", truncation=True, padding=True, **{"max_length": 8, argument: size})
 
 
 def test_older_calls(same_as_457: Any) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 import torch
 from torch import Tensor, nn
 
 from oxiformers.config import Config
 from oxiformers.errors import UnsupportedError
-from oxiformers.layers.activations import activation
+from oxiformers.layers.activations import ACTIVATIONS, activation
 from oxiformers.layers.bert_names import BertNamesLayer, BertNamesPooler
 from oxiformers.layers.door import Door, ForwardOptions
 from oxiformers.layers.embedding import TextEmbeddings
@@ -46,7 +47,8 @@ class BertConfig(Config):
 
     def validate(self) -> None:
         self.require_multiple("hidden_size", "num_attention_heads")
-        activation(self.hidden_act)
+        if self.hidden_act not in ACTIVATIONS:
+            raise self.error("hidden_act", "one of " + ", ".join(sorted(ACTIVATIONS)))
 
     @property
     def head_dropout(self) -> float:
@@ -67,6 +69,7 @@ class BertPreTrainedModel(PreTrainedModel):
             if (actual := getattr(config, key)) != wanted:
                 raise UnsupportedError(
                     f"{key} = {actual!r}: this version has BERT as an encoder with absolute positions only",
+                    path=config._source,
                     key=key,
                     expected=repr(wanted),
                     actual=repr(actual),
@@ -145,7 +148,7 @@ class BertLMPredictionHead(nn.Module):
 class BertForMaskedLM(MaskedLM, BertPreTrainedModel):
     """BERT that fills in masked words."""
 
-    tied = {
+    tied: ClassVar[Mapping[str, str]] = {
         "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
         "cls.predictions.decoder.bias": "cls.predictions.bias",
     }

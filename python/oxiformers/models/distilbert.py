@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from oxiformers.config import Config
-from oxiformers.layers.activations import activation
+from oxiformers.layers.activations import ACTIVATIONS, activation
 from oxiformers.layers.door import Door, ForwardOptions
 from oxiformers.layers.embedding import TextEmbeddings, interleaved_sinusoids
 from oxiformers.layers.encoder import EncoderStack, self_attention
@@ -33,7 +34,11 @@ class DistilBertConfig(Config):
     """Defaults are those of distilbert-base-uncased."""
 
     model_type = "distilbert"
-    attribute_map = {"hidden_size": "dim", "num_attention_heads": "n_heads", "num_hidden_layers": "n_layers"}
+    attribute_map: ClassVar[dict[str, str]] = {
+        "hidden_size": "dim",
+        "num_attention_heads": "n_heads",
+        "num_hidden_layers": "n_layers",
+    }
 
     vocab_size: int = 30522
     max_position_embeddings: int = 512
@@ -52,7 +57,8 @@ class DistilBertConfig(Config):
 
     def validate(self) -> None:
         self.require_multiple("dim", "n_heads")
-        activation(self.activation, "activation")
+        if self.activation not in ACTIVATIONS:
+            raise self.error("activation", "one of " + ", ".join(sorted(ACTIVATIONS)))
 
 
 class DistilBertSelfAttention(nn.Module):
@@ -183,7 +189,9 @@ class _WithoutTokenTypes(EncoderHead):
 class DistilBertForMaskedLM(_WithoutTokenTypes, MaskedLM, DistilBertPreTrainedModel):  # type: ignore[misc]
     """DistilBERT that fills in masked words."""
 
-    tied = {"vocab_projector.weight": "distilbert.embeddings.word_embeddings.weight"}
+    tied: ClassVar[Mapping[str, str]] = {
+        "vocab_projector.weight": "distilbert.embeddings.word_embeddings.weight"
+    }
 
     def __init__(self, config: DistilBertConfig) -> None:
         super().__init__(config)

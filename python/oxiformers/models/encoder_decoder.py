@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from oxiformers.errors import ArgumentError
+from oxiformers.errors import ArgumentError, InputTypeError
+from oxiformers.layers.cache import EncoderDecoderCache
 from oxiformers.layers.decoder_door import DecoderDoor, DecoderOptions
 from oxiformers.layers.layout import Layout
 from oxiformers.models.base import PreTrainedModel
-from oxiformers.models.decoder import enter_labels, next_token_loss
+from oxiformers.models.decoder import enter_labels, may_cache, next_token_loss
 from oxiformers.models.outputs import (
     BaseModelOutput,
     BaseModelOutputWithPastAndCrossAttentions,
@@ -31,12 +32,56 @@ class Seq2SeqOptions(DecoderOptions, total=False):
     decoder_layout: Layout | None
 
 
+class Seq2SeqStack(PreTrainedModel):
+    """The layers of an encoder or, where config.is_decoder, of a decoder that reads one.
+
+    Class attributes:
+        by_distance: attention depends on the distance in columns, see lay_out.
+    """
+
+    by_distance: ClassVar[bool] = False
+    gradient_checkpointing = False
+
+    def make_cache(self, past: Any, options: DecoderOptions) -> EncoderDecoderCache | None:
+        """The cache of the calls before, or a new one where the call wants one and the stack is a decoder."""
+        if past is not None and not isinstance(past, EncoderDecoderCache):
+            due, found = "an oxiformers.EncoderDecoderCache", type(past).__name__
+            raise InputTypeError(
+                f"past_key_values: expected {due}, got {found}",
+                key="past_key_values",
+                expected=due,
+                actual=found,
+            )
+        asked = options.get("use_cache")
+        wanted = self.config.use_cache if asked is None else asked
+        if past is None and self.config.is_decoder and wanted and may_cache(self, options):
+            return EncoderDecoderCache()
+        return past if self.config.is_decoder else None
+
+    def door(
+        self,
+        options: DecoderOptions,
+        input_ids: Tensor | None,
+        attention_mask: Tensor | None,
+        inputs_embeds: Tensor | None,
+        past: EncoderDecoderCache | None,
+        encoder_attention_mask: Tensor | None,
+    ) -> DecoderDoor:
+        """The way in and out of a call."""
+        return DecoderDoor(
+            self.config, options, input_ids, attention_mask, inputs_embeds,
+            None if past is None else past.self_attention_cache,
+            may_cache=False, by_distance=self.by_distance,
+            rectangular=encoder_attention_mask is not None and encoder_attention_mask.dim() > 2,
+        )  # fmt: skip
+
+
 class EncoderDecoder(PreTrainedModel):
     """An encoder, and a decoder that reads its output.
 
-    The encoder is called as ``encoder(input_ids, attention_mask, inputs_embeds=..., layout=...)``. The
-    decoder is called with its tokens, their mask, the encoder's output and mask, embeddings, a cache and the
-    encoder's layout, and has the methods ``make_cache`` and ``door``.
+    Both are stacks. The encoder is called as ``encoder(input_ids, attention_mask, inputs_embeds=...,
+    layout=...)``; the decoder with its tokens, their mask, the encoder's output and mask, embeddings, a cache
+    and the encoder's layout.
     """
 
     encoder: Any

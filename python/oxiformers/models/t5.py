@@ -14,17 +14,15 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from oxiformers.config import Config
-from oxiformers.errors import InputTypeError
 from oxiformers.layers.activations import activation
 from oxiformers.layers.cache import EncoderDecoderCache
 from oxiformers.layers.cross_attention import CrossStep
-from oxiformers.layers.decoder_door import DecoderDoor, DecoderOptions
+from oxiformers.layers.decoder_door import DecoderOptions
 from oxiformers.layers.layout import Layout
 from oxiformers.layers.linear import Linear
 from oxiformers.layers.t5_names import T5Block, T5LayerNorm, T5NamesAttention
 from oxiformers.models.base import PreTrainedModel
-from oxiformers.models.decoder import may_cache
-from oxiformers.models.encoder_decoder import EncoderDecoder, Seq2SeqLM
+from oxiformers.models.encoder_decoder import EncoderDecoder, Seq2SeqLM, Seq2SeqStack
 from oxiformers.models.outputs import BaseModelOutput, BaseModelOutputWithPastAndCrossAttentions
 
 
@@ -123,10 +121,10 @@ class T5PreTrainedModel(PreTrainedModel):
             nn.init.normal_(module.lm_head.weight, std=factor)
 
 
-class T5Stack(T5PreTrainedModel):
+class T5Stack(Seq2SeqStack, T5PreTrainedModel):
     """The encoder's layers or, where config.is_decoder, the decoder's."""
 
-    gradient_checkpointing = False
+    by_distance = True
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
@@ -184,39 +182,6 @@ class T5Stack(T5PreTrainedModel):
             cross_attentions=door.leave_attentions(cross_attentions if asked and cross is not None else None),
         )
         return output if door.return_dict else output.to_tuple()
-
-    def make_cache(self, past: Any, options: DecoderOptions) -> EncoderDecoderCache | None:
-        """The cache of the calls before, or a new one where the call wants one and the stack is a decoder."""
-        if past is not None and not isinstance(past, EncoderDecoderCache):
-            due, found = "an oxiformers.EncoderDecoderCache", type(past).__name__
-            raise InputTypeError(
-                f"past_key_values: expected {due}, got {found}",
-                key="past_key_values",
-                expected=due,
-                actual=found,
-            )
-        asked = options.get("use_cache")
-        wanted = self.config.use_cache if asked is None else asked
-        if past is None and self.config.is_decoder and wanted and may_cache(self, options):
-            return EncoderDecoderCache()
-        return past if self.config.is_decoder else None
-
-    def door(
-        self,
-        options: DecoderOptions,
-        input_ids: Tensor | None,
-        attention_mask: Tensor | None,
-        inputs_embeds: Tensor | None,
-        past: EncoderDecoderCache | None,
-        encoder_attention_mask: Tensor | None,
-    ) -> DecoderDoor:
-        """The way in and out of a call."""
-        return DecoderDoor(
-            self.config, options, input_ids, attention_mask, inputs_embeds,
-            None if past is None else past.self_attention_cache,
-            may_cache=False, by_distance=True,
-            rectangular=encoder_attention_mask is not None and encoder_attention_mask.dim() > 2,
-        )  # fmt: skip
 
 
 class T5EncoderModel(T5PreTrainedModel):

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from ..errors import ArgumentError, UnsupportedError
+from ..errors import ArgumentError, InputTypeError, UnsupportedError
 from ..logging import get_logger
 from . import batching
 from .inputs import Rows, Source, find_source, read_rows, read_windows
@@ -296,7 +296,18 @@ class Pipeline:
         types = arguments.get("return_token_type_ids")
         types = "token_type_ids" in names if types is None else bool(types)
         types = types and "token_type_ids" in call.accepted
-        encoded = batching.encode(self.tokenizer, rows, arguments)
+        try:
+            encoded = batching.encode(self.tokenizer, rows, arguments)
+        except (ArgumentError, InputTypeError) as error:
+            if not first:
+                raise
+            # The tokenizer counts from the start of the window.
+            raise type(error)(
+                f"in the inputs from {first} on: {error}",
+                key=error.key,
+                expected=error.expected,
+                actual=error.actual,
+            ) from error
         plan = batching.plan_window(encoded, call.budget, call.batch_size, types=types)
         if not int(plan.lengths[-1]):
             index = first + int(plan.order[-1])

@@ -17,6 +17,7 @@ from .options import (
     TruncationStrategy,
     resolve_lengths,
     resolve_side,
+    resolve_size,
     resolve_tensor_type,
 )
 from .tensors import ragged_array, unequal_rows
@@ -248,7 +249,7 @@ class TextCalls:
         if cut is not None:
             core["truncation"] = cut
             core["truncation_side"] = resolve_side(self.truncation_side, "truncation_side")
-            core["stride"] = stride
+            core["stride"] = resolve_size(stride, "stride")
         if pad is not None:
             pad_id, pad_token = self._require_pad_token()
             core["padding"] = pad

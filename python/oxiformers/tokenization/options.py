@@ -144,6 +144,20 @@ def resolve_side(side: str, argument: str) -> Side:
     )
 
 
+def resolve_size(value: Any, argument: str) -> int:
+    """Checks an argument that counts tokens: an integer of at least 0."""
+    if type(value) is int and value >= 0:
+        return value
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value < 0:
+        raise ArgumentError(
+            f"{argument} should be an integer of at least 0, not {value!r}",
+            key=argument,
+            expected="an integer of at least 0",
+            actual=repr(value),
+        )
+    return int(value.__index__())
+
+
 def resolve_lengths(
     padding: bool | str | PaddingStrategy | None,
     truncation: bool | str | TruncationStrategy | None,
@@ -175,15 +189,10 @@ def resolve_lengths(
                 cut = None
             else:
                 max_length = int(model_max_length)
-    elif type(max_length) is not int or max_length < 0:
-        if isinstance(max_length, bool) or not hasattr(max_length, "__index__") or max_length < 0:
-            raise ArgumentError(
-                f"max_length should be an integer of at least 0, not {max_length!r}",
-                key="max_length",
-                expected="an integer of at least 0",
-                actual=repr(max_length),
-            )
-        max_length = max_length.__index__()
+    else:
+        max_length = resolve_size(max_length, "max_length")
+    if pad_to_multiple_of is not None:
+        pad_to_multiple_of = resolve_size(pad_to_multiple_of, "pad_to_multiple_of")
     both = pad is not None and cut is not None and max_length is not None
     if both and pad_to_multiple_of and max_length % pad_to_multiple_of:  # type: ignore[operator]
         raise ArgumentError(
