@@ -2,41 +2,53 @@
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal, TypedDict, final
+from typing import Any, Literal, TypedDict, final, type_check_only
 
 import numpy as np
 import numpy.typing as npt
 from typing_extensions import Buffer
 
 __version__: str
+__all__ = [
+    "AddedToken",
+    "Encoding",
+    "SafetensorsFile",
+    "Tokenizer",
+    "__version__",
+    "pack_sequences",
+    "pad_sequences",
+    "plan_batches",
+    "read_shard_index",
+    "save_safetensors",
+]
 
 # --- tokenizer ----------------------------------------------------------------------------------------------
 
-TruncationStrategy = Literal["longest_first", "only_first", "only_second"]
-PaddingStrategy = Literal["longest", "max_length"]
-Side = Literal["left", "right"]
-Text = str | Sequence[str]
+_TruncationStrategy = Literal["longest_first", "only_first", "only_second"]
+_PaddingStrategy = Literal["longest", "max_length"]
+_Side = Literal["left", "right"]
+_Text = str | Sequence[str]
 """One sequence: a string, or a list of words where `is_pretokenized` is true."""
 
-@final
-class SavedTruncation(TypedDict):
+@type_check_only
+class _SavedTruncation(TypedDict):
     max_length: int
-    strategy: TruncationStrategy
+    strategy: _TruncationStrategy
     stride: int
-    direction: Side
+    direction: _Side
 
-@final
-class SavedPadding(TypedDict):
-    strategy: PaddingStrategy
+@type_check_only
+class _SavedPadding(TypedDict):
+    strategy: _PaddingStrategy
     length: int | None
-    direction: Side
+    direction: _Side
     pad_to_multiple_of: int | None
     pad_id: int
     pad_type_id: int
     pad_token: str
 
-@final
-class NormalizerOptions(TypedDict):
+@type_check_only
+class _NormalizerOptions(TypedDict):
     clean_text: bool
     handle_chinese_chars: bool
     strip_accents: bool | None
@@ -154,9 +166,9 @@ class Tokenizer:
     def added_tokens(self) -> list[tuple[int, AddedToken]]:
         """Sorted by id."""
     @property
-    def saved_truncation(self) -> SavedTruncation | None: ...
+    def saved_truncation(self) -> _SavedTruncation | None: ...
     @property
-    def saved_padding(self) -> SavedPadding | None: ...
+    def saved_padding(self) -> _SavedPadding | None: ...
     @property
     def model_type(self) -> str:
         """The name in tokenizer.json: "WordPiece" or "WordLevel"."""
@@ -165,7 +177,7 @@ class Tokenizer:
     @property
     def normalizer_type(self) -> str | None: ...
     @property
-    def normalizer_options(self) -> NormalizerOptions | None: ...
+    def normalizer_options(self) -> _NormalizerOptions | None: ...
     @property
     def pre_tokenizer_type(self) -> str | None: ...
     @property
@@ -174,19 +186,19 @@ class Tokenizer:
     def decoder_type(self) -> str | None: ...
     def encode_batch(
         self,
-        inputs: Sequence[Text],
-        pairs: Sequence[Text | None] | None = None,
+        inputs: Sequence[_Text],
+        pairs: Sequence[_Text | None] | None = None,
         *,
         is_pretokenized: bool = False,
         add_special_tokens: bool = True,
         split_special_tokens: bool = False,
-        truncation: TruncationStrategy | None = None,
+        truncation: _TruncationStrategy | None = None,
         max_length: int | None = None,
         stride: int = 0,
-        truncation_side: Side = "right",
-        padding: PaddingStrategy | None = None,
+        truncation_side: _Side = "right",
+        padding: _PaddingStrategy | None = None,
         pad_to_multiple_of: int | None = None,
-        padding_side: Side = "right",
+        padding_side: _Side = "right",
         pad_id: int = 0,
         pad_type_id: int = 0,
         pad_token: str = "[PAD]",
@@ -200,19 +212,19 @@ class Tokenizer:
 
     def encode_batch_arrays(
         self,
-        inputs: Sequence[Text],
-        pairs: Sequence[Text | None] | None = None,
+        inputs: Sequence[_Text],
+        pairs: Sequence[_Text | None] | None = None,
         *,
         is_pretokenized: bool = False,
         add_special_tokens: bool = True,
         split_special_tokens: bool = False,
-        truncation: TruncationStrategy | None = None,
+        truncation: _TruncationStrategy | None = None,
         max_length: int | None = None,
         stride: int = 0,
-        truncation_side: Side = "right",
-        padding: PaddingStrategy | None = None,
+        truncation_side: _Side = "right",
+        padding: _PaddingStrategy | None = None,
         pad_to_multiple_of: int | None = None,
-        padding_side: Side = "right",
+        padding_side: _Side = "right",
         pad_id: int = 0,
         pad_type_id: int = 0,
         pad_token: str = "[PAD]",
@@ -230,19 +242,19 @@ class Tokenizer:
 
     def encode_batch_lists(
         self,
-        inputs: Sequence[Text],
-        pairs: Sequence[Text | None] | None = None,
+        inputs: Sequence[_Text],
+        pairs: Sequence[_Text | None] | None = None,
         *,
         is_pretokenized: bool = False,
         add_special_tokens: bool = True,
         split_special_tokens: bool = False,
-        truncation: TruncationStrategy | None = None,
+        truncation: _TruncationStrategy | None = None,
         max_length: int | None = None,
         stride: int = 0,
-        truncation_side: Side = "right",
-        padding: PaddingStrategy | None = None,
+        truncation_side: _Side = "right",
+        padding: _PaddingStrategy | None = None,
         pad_to_multiple_of: int | None = None,
-        padding_side: Side = "right",
+        padding_side: _Side = "right",
         pad_id: int = 0,
         pad_type_id: int = 0,
         pad_token: str = "[PAD]",
@@ -251,21 +263,21 @@ class Tokenizer:
         attention_mask: bool = True,
         special_tokens_mask: bool = False,
         offsets: bool = False,
-    ) -> dict[str, list[list[int]] | list[list[tuple[int, int]]] | list[int]]:
+    ) -> dict[str, list[Any]]:
         """The same keys as `encode_batch_arrays`, as lists, a row as long as its text."""
 
     def encode_batch_packed(
         self,
-        inputs: Sequence[Text],
-        pairs: Sequence[Text | None] | None = None,
+        inputs: Sequence[_Text],
+        pairs: Sequence[_Text | None] | None = None,
         *,
         is_pretokenized: bool = False,
         add_special_tokens: bool = True,
         split_special_tokens: bool = False,
-        truncation: TruncationStrategy | None = None,
+        truncation: _TruncationStrategy | None = None,
         max_length: int | None = None,
         stride: int = 0,
-        truncation_side: Side = "right",
+        truncation_side: _Side = "right",
         return_overflowing: bool = False,
     ) -> dict[str, npt.NDArray[np.int64]]:
         """`input_ids`, `token_type_ids`, `position_ids` (from 0 in each row), all [T], `cu_seqlens [B + 1]`
@@ -332,7 +344,7 @@ def pad_sequences(
     *,
     multiple_of: int | None = None,
     max_length: int | None = None,
-    side: Side = "right",
+    side: _Side = "right",
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Pads features to one rectangle: values and mask (1 at values, 0 at padding), both ``[B, S]``."""
 

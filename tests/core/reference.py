@@ -75,7 +75,7 @@ class Pair:
         theirs = self.theirs
         theirs.no_truncation()
         theirs.no_padding()
-        if call.truncation is not None:
+        if call.truncation is not None and call.max_length is not None:
             theirs.enable_truncation(
                 call.max_length, stride=call.stride, strategy=call.truncation, direction=call.truncation_side
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,7 +55,7 @@ ALL = [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000]
 # Every plane that has assigned characters, and samples of the others.
 PLANES = {plane: [c for c in ALL if ord(c) >> 16 == plane] for plane in (0, 1, 2, 14)}
 UNASSIGNED = [c for c in ALL if ord(c) >> 16 not in PLANES][::61]
-NORMALIZERS = {
+NORMALIZERS: dict[str, dict[str, Any]] = {
     "uncased": {"clean_text": True, "handle_chinese_chars": True, "strip_accents": None, "lowercase": True},
     "cased": {"clean_text": True, "handle_chinese_chars": True, "strip_accents": None, "lowercase": False},
     "raw": {"clean_text": False, "handle_chinese_chars": False, "strip_accents": True, "lowercase": False},

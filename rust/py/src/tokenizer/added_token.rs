@@ -51,16 +51,16 @@ type State = (String, bool, bool, bool, Option<bool>, bool);
 #[pymethods]
 impl PyAddedToken {
     #[new]
-    #[pyo3(signature = (content=String::new(), single_word=false, lstrip=false, rstrip=false, normalized=None, special=false))]
+    #[pyo3(signature = (content="", single_word=false, lstrip=false, rstrip=false, normalized=None, special=false))]
     fn new(
-        content: String,
+        content: &str,
         single_word: bool,
         lstrip: bool,
         rstrip: bool,
         normalized: Option<bool>,
         special: bool,
     ) -> Self {
-        Self { content, single_word, lstrip, rstrip, normalized, special }
+        Self { content: content.to_owned(), single_word, lstrip, rstrip, normalized, special }
     }
 
     #[getter]

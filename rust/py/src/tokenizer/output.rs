@@ -57,7 +57,10 @@ pub fn packed(py: Python<'_>, packed: Packed) -> PyResult<Bound<'_, PyDict>> {
     Ok(dict)
 }
 
-/// Python's integers for ids, each made once a call: an id comes up again and again.
+/// From how many ids on a table of integers pays for itself, and from how many rows on collections are held off.
+const MANY: usize = 1 << 13;
+
+/// Python's integers for ids. In a large batch each is made once: an id comes up again and again.
 struct Integers<'py> {
     py: Python<'py>,
     known: Vec<Option<Bound<'py, PyInt>>>,
@@ -67,22 +70,75 @@ impl<'py> Integers<'py> {
     /// Ids from here on are made each time.
     const KEPT: usize = 1 << 18;
 
-    fn get(&mut self, value: u32) -> PyResult<Bound<'py, PyInt>> {
-        let index = value as usize;
-        if index >= Self::KEPT {
-            return Ok(value.into_pyobject(self.py)?);
+    fn new(py: Python<'py>, parts: &[Rows]) -> Self {
+        let count: usize = parts.iter().map(|part| part.ids.len()).sum();
+        let largest = parts.iter().flat_map(|part| &part.ids).max().map_or(0, |id| *id as usize + 1);
+        Self { py, known: vec![None; if count < MANY { 0 } else { largest.min(Self::KEPT) }] }
+    }
+
+    fn get(&mut self, value: u32) -> PyResult<Bound<'py, PyAny>> {
+        let made = match self.known.get_mut(value as usize) {
+            Some(Some(known)) => known.clone(),
+            Some(place) => place.insert(value.into_pyobject(self.py)?).clone(),
+            None => value.into_pyobject(self.py)?,
+        };
+        Ok(made.into_any())
+    }
+}
+
+/// Holds off Python's cyclic garbage collection: thousands of new lists would trigger it again and again in vain.
+/// The interpreter lock is held all the while, so no one else notices.
+struct NoCollection<'py>(Option<Bound<'py, PyModule>>);
+
+impl<'py> NoCollection<'py> {
+    fn start(py: Python<'py>) -> PyResult<Self> {
+        let collector = py.import("gc")?;
+        if !collector.call_method0("isenabled")?.extract::<bool>()? {
+            return Ok(Self(None));
         }
-        if index >= self.known.len() {
-            self.known.resize(index + 1, None);
+        collector.call_method0("disable")?;
+        Ok(Self(Some(collector)))
+    }
+}
+
+impl Drop for NoCollection<'_> {
+    fn drop(&mut self) {
+        if let Some(collector) = &self.0
+            && let Err(error) = collector.call_method0("enable")
+        {
+            error.write_unraisable(collector.py(), None);
         }
-        if let Some(Some(known)) = self.known.get(index) {
-            return Ok(known.clone());
+    }
+}
+
+/// Makes rows of one column, each filled up to the target.
+struct Column<'py> {
+    rows: Bound<'py, PyList>,
+    padding: Bound<'py, PyAny>,
+    target: usize,
+    left: bool,
+}
+
+impl<'py> Column<'py> {
+    fn push(&self, values: impl ExactSizeIterator<Item = PyResult<Bound<'py, PyAny>>>) -> PyResult<()> {
+        let missing = self.target.saturating_sub(values.len());
+        let before = if self.left { missing } else { 0 };
+        let padding = |count| std::iter::repeat_n(&self.padding, count).map(|value| Ok(value.clone()));
+        let all: Vec<_> = if missing == 0 {
+            values.collect::<PyResult<_>>()?
+        } else {
+            padding(before).chain(values).chain(padding(missing - before)).collect::<PyResult<_>>()?
+        };
+        self.rows.append(PyList::new(self.rows.py(), all)?)
+    }
+
+    /// A row of one value.
+    fn repeat(&self, value: &Bound<'py, PyAny>, length: usize) -> PyResult<()> {
+        if length < self.target {
+            return self.push(std::iter::repeat_n(value, length).map(|value| Ok(value.clone())));
         }
-        let made = value.into_pyobject(self.py)?;
-        if let Some(place) = self.known.get_mut(index) {
-            *place = Some(made.clone());
-        }
-        Ok(made)
+        let one = PyList::new(self.rows.py(), [value])?;
+        self.rows.append(one.as_sequence().repeat(length)?)
     }
 }
 
@@ -95,68 +151,53 @@ pub fn lists<'py>(
     attention_mask: bool,
     overflow: bool,
 ) -> PyResult<Bound<'py, PyDict>> {
-    let mut integers = Integers { py, known: Vec::new() };
+    let many = parts.iter().map(|part| part.ends.len()).sum::<usize>() >= MANY / 16;
+    let _held = if many { Some(NoCollection::start(py)?) } else { None };
+    let mut integers = Integers::new(py, parts);
     let target = padding.map_or(0, |padding| padding.target(Rows::longest_input(parts)));
     let left = padding.is_some_and(|padding| padding.side == Side::Left);
     let (pad_id, pad_type) = padding.map_or((0, 0), |padding| (padding.id, padding.type_id));
-    let zero = integers.get(0)?;
-    let one = integers.get(1)?;
-    let fill = |values: Vec<Bound<'py, PyAny>>, pad: &Bound<'py, PyAny>| {
-        let missing = target.saturating_sub(values.len());
-        let before = if left { missing } else { 0 };
-        let padding = |count| std::iter::repeat_n(pad, count).cloned();
-        if missing == 0 {
-            return PyList::new(py, values);
-        }
-        let all: Vec<_> = padding(before).chain(values).chain(padding(missing - before)).collect();
-        PyList::new(py, all)
-    };
-    let [ids, types, masks, special, offsets] = std::array::from_fn(|_| PyList::empty(py));
-    let pad_id = integers.get(pad_id)?.into_any();
-    let pad_type = integers.get(pad_type)?.into_any();
-    let (zero, one) = (zero.into_any(), one.into_any());
-    let nowhere = PyTuple::new(py, [&zero, &zero])?.into_any();
+    let (zero, one) = (integers.get(0)?, integers.get(1)?);
+    let column = |padding| Column { rows: PyList::empty(py), padding, target, left };
+    let ids = column(integers.get(pad_id)?);
+    let types = column(integers.get(pad_type)?);
+    let masks = column(zero.clone());
+    let special = column(one.clone());
+    let offsets = column(PyTuple::new(py, [&zero, &zero])?.into_any());
     for part in parts {
         for range in part.ranges() {
             let values = part.ids.get(range.clone()).unwrap_or_default();
-            let values = values.iter().map(|id| Ok(integers.get(*id)?.into_any()));
-            ids.append(fill(values.collect::<PyResult<_>>()?, &pad_id)?)?;
+            ids.push(values.iter().map(|id| integers.get(*id)))?;
             if wanted.type_ids {
-                let values: Vec<_> = match part.type_ids.get(range.clone()) {
-                    Some(values) => {
-                        let values = values.iter().map(|id| Ok(integers.get(*id)?.into_any()));
-                        values.collect::<PyResult<_>>()?
-                    }
-                    None => vec![zero.clone(); range.len()],
-                };
-                types.append(fill(values, &pad_type)?)?;
+                match part.type_ids.get(range.clone()) {
+                    Some(values) => types.push(values.iter().map(|id| integers.get(*id)))?,
+                    None => types.repeat(&zero, range.len())?,
+                }
             }
             if attention_mask {
-                masks.append(fill(vec![one.clone(); range.len()], &zero)?)?;
+                masks.repeat(&one, range.len())?;
             }
             if wanted.special_tokens_mask {
                 let flags = part.special.get(range.clone()).unwrap_or_default();
-                let values = flags.iter().map(|flag| if *flag == 0 { zero.clone() } else { one.clone() });
-                special.append(fill(values.collect(), &one)?)?;
+                special.push(flags.iter().map(|flag| Ok(if *flag == 0 { &zero } else { &one }.clone())))?;
             }
             if wanted.offsets {
                 let places = part.offsets.get(range).unwrap_or_default();
-                let values = places.iter().map(|place| Ok(place.into_pyobject(py)?.into_any()));
-                offsets.append(fill(values.collect::<PyResult<_>>()?, &nowhere)?)?;
+                offsets.push(places.iter().map(|place| Ok(place.into_pyobject(py)?.into_any())))?;
             }
         }
     }
     let dict = PyDict::new(py);
-    dict.set_item("input_ids", ids)?;
+    dict.set_item("input_ids", ids.rows)?;
     let columns = [
         ("token_type_ids", types, wanted.type_ids),
         ("attention_mask", masks, attention_mask),
         ("special_tokens_mask", special, wanted.special_tokens_mask),
         ("offset_mapping", offsets, wanted.offsets),
     ];
-    for (name, list, asked) in columns {
+    for (name, column, asked) in columns {
         if asked {
-            dict.set_item(name, list)?;
+            dict.set_item(name, column.rows)?;
         }
     }
     if overflow {
