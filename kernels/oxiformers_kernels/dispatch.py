@@ -56,8 +56,9 @@ def choose(op: str, backend: Backend | None, device: torch.device, unsupported: 
     return Choice("torch", obstacle)
 
 
-# torch.compile asks once, while tracing: the choice is no part of the graph.
-torch.compiler.assume_constant_result(choose)
+# torch.compile asks once, while tracing: the choice is no part of the graph. This is all that
+# torch.compiler.assume_constant_result does, after importing the compiler, which takes longer than torch itself.
+choose._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def triton_obstacle(device: torch.device) -> str | None:

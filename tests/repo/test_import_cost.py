@@ -30,3 +30,14 @@ def test_every_public_name_exists() -> None:
         assert getattr(oxiformers, name) is not None
     with pytest.raises(AttributeError, match="no_such_name"):
         oxiformers.no_such_name  # noqa: B018
+
+
+def test_a_prediction_imports_no_compiler() -> None:
+    code = """
+import sys
+from oxiformers import pipeline
+print(pipeline("sentiment-analysis", model="oxiformers/demo-sentiment")(["fine", "a longer sentence"]))
+print([name for name in ("torch._dynamo", "torch._inductor", "sympy", "triton") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -16,6 +16,18 @@ from torch import Tensor
 
 _aten = torch.ops.aten
 
+# Defined by hand: torch.library.custom_op imports the compiler on its first call, which takes longer than torch itself.
+_library = torch.library.Library("oxiformers", "FRAGMENT")
+_library.define(
+    "ragged_attention(Tensor query, Tensor key, Tensor value, Tensor query_lengths, Tensor key_lengths, "
+    "Tensor? distance_bias, Tensor? seed, bool causal, float scale, float dropout, bool need_lse) -> (Tensor, Tensor)"
+)
+_library.define(
+    "ragged_attention_backward(Tensor grad, Tensor query, Tensor key, Tensor value, Tensor output, Tensor lse, "
+    "Tensor query_lengths, Tensor key_lengths, Tensor? distance_bias, Tensor? seed, bool causal, float scale, "
+    "float dropout, bool bias_grad) -> (Tensor, Tensor, Tensor, Tensor)"
+)
+
 
 class _Run(NamedTuple):
     """Neighbouring sequences that have the same two lengths."""
@@ -110,12 +122,7 @@ def _kept(run: _Run, heads: int, seed: Tensor, dropout: float, like: Tensor) -> 
     )
 
 
-@torch.library.custom_op(
-    "oxiformers::ragged_attention",
-    mutates_args=(),
-    schema="(Tensor query, Tensor key, Tensor value, Tensor query_lengths, Tensor key_lengths, Tensor? distance_bias, "
-    "Tensor? seed, bool causal, float scale, float dropout, bool need_lse) -> (Tensor, Tensor)",
-)
+@torch.library.impl(_library, "ragged_attention", "CompositeExplicitAutograd")
 def _ragged_attention(
     query: Tensor,
     key: Tensor,
@@ -185,7 +192,7 @@ def _attend_by_products(
     return torch.cat(outputs)
 
 
-@_ragged_attention.register_fake
+@torch.library.register_fake("oxiformers::ragged_attention", lib=_library)
 def _(query, key, value, query_lengths, key_lengths, distance_bias, seed, causal, scale, dropout, need_lse):  # type: ignore[no-untyped-def]
     wide = torch.promote_types(query.dtype, torch.float32)
     return (
@@ -194,13 +201,7 @@ def _(query, key, value, query_lengths, key_lengths, distance_bias, seed, causal
     )
 
 
-@torch.library.custom_op(
-    "oxiformers::ragged_attention_backward",
-    mutates_args=(),
-    schema="(Tensor grad, Tensor query, Tensor key, Tensor value, Tensor output, Tensor lse, Tensor query_lengths, "
-    "Tensor key_lengths, Tensor? distance_bias, Tensor? seed, bool causal, float scale, float dropout, "
-    "bool bias_grad) -> (Tensor, Tensor, Tensor, Tensor)",
-)
+@torch.library.impl(_library, "ragged_attention_backward", "CompositeExplicitAutograd")
 def _ragged_attention_backward(
     grad: Tensor,
     query: Tensor,
@@ -255,7 +256,7 @@ def _ragged_attention_backward(
     return query_grad, key_grad, value_grad, table_grad
 
 
-@_ragged_attention_backward.register_fake
+@torch.library.register_fake("oxiformers::ragged_attention_backward", lib=_library)
 def _(grad, query, key, value, output, lse, query_lengths, key_lengths, distance_bias, *options):  # type: ignore[no-untyped-def]
     table = distance_bias if distance_bias is not None else query[:0]
     return tuple(torch.empty_like(tensor) for tensor in (query, key, value, table))
@@ -288,14 +289,14 @@ def _save(ctx, inputs, output):  # type: ignore[no-untyped-def]
 def _backward(ctx, grad, _):  # type: ignore[no-untyped-def]
     query, key, value, output, lse, query_lengths, key_lengths, distance_bias, seed = ctx.saved_tensors
     bias_grad = ctx.needs_input_grad[5]
-    grads = _ragged_attention_backward(
+    grads = torch.ops.oxiformers.ragged_attention_backward(
         grad.contiguous(), query, key, value, output, lse, query_lengths, key_lengths, distance_bias, seed,
         *ctx.options, bias_grad,
     )  # fmt: skip
     return (*grads[:3], None, None, grads[3] if bias_grad else None, None, None, None, None, None)
 
 
-_ragged_attention.register_autograd(_backward, setup_context=_save)
+torch.library.register_autograd("oxiformers::ragged_attention", _backward, setup_context=_save, lib=_library)
 
 
 def ragged_attention(
@@ -329,7 +330,7 @@ def ragged_attention(
     need_lse = torch.is_grad_enabled() and any(
         tensor is not None and tensor.requires_grad for tensor in (query, key, value, distance_bias)
     )
-    output: Tensor = _ragged_attention(
+    output: Tensor = torch.ops.oxiformers.ragged_attention(
         query, key, value, query_lengths, key_lengths, distance_bias, seed, causal, scale, dropout, need_lse
     )[0]
     return output

@@ -7,7 +7,8 @@ a batch would hold too many tokens; the flat arrays are put in that order once, 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -280,7 +281,13 @@ class Outputs(NamedTuple):
 
 def forward_arguments(model: Any) -> frozenset[str]:
     """The names of the arguments of the model's forward."""
-    return frozenset(inspect.signature(model.forward).parameters)
+    return _argument_names(getattr(model.forward, "__func__", model.forward))
+
+
+@lru_cache(maxsize=64)
+def _argument_names(function: Callable[..., Any]) -> frozenset[str]:
+    # Reading a signature takes longer than a short text through a small model.
+    return frozenset(inspect.signature(function).parameters)
 
 
 class PadSettings(NamedTuple):
