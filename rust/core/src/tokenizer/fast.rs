@@ -26,8 +26,8 @@ pub(super) struct WordTable {
     slots: Vec<Slot>,
     seed: Seed,
     characters: Characters,
-    /// What lowercases an ASCII letter: 0x20, or 0 where case is kept.
-    fold: u8,
+    /// What lowercases eight ASCII letters: 0x20 in each byte, or 0 where case is kept.
+    fold: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -72,7 +72,11 @@ impl WordTable {
                 *slot = Slot { low: key as u64, high: (key >> 64) as u64, id };
             }
         }
-        let fold = if normalizer.is_some_and(|Normalizer::Bert(bert)| bert.lowercase) { 0x20 } else { 0 };
+        let fold = if normalizer.is_some_and(|Normalizer::Bert(bert)| bert.lowercase) {
+            u64::MAX / 0xFF * 0x20
+        } else {
+            0
+        };
         Some(Self { slots, seed, characters: Characters::new(normalizer, model), fold })
     }
 
@@ -115,16 +119,38 @@ fn window(text: &[u8], at: usize) -> [u8; 16] {
     window
 }
 
+/// In each byte: the high bit of those that are letters and of those that are letters or digits, all ASCII.
+#[inline(always)]
+fn classes(bytes: u64) -> (u64, u64) {
+    const ONES: u64 = u64::MAX / 0xFF;
+    const HIGH: u64 = ONES * 0x80;
+    // Adding to seven bits carries into the eighth from a bound on.
+    let from = |value: u64, bound: u8| value + ONES * (0x80 - u64::from(bound));
+    let within = |value: u64, first: u8, last: u8| from(value, first) & !from(value, last + 1);
+    let seven = bytes & !HIGH;
+    let letter = within(seven | (ONES * 0x20), b'a', b'z') & !bytes & HIGH;
+    let digit = within(seven, b'0', b'9') & !bytes & HIGH;
+    (letter, letter | digit)
+}
+
 /// The letters lowercased by `fold`, and how many letters and digits the window starts with.
 #[inline(always)]
-fn letters(window: [u8; 16], fold: u8) -> (u128, usize) {
-    // Two passes without a branch: each becomes a handful of vector instructions.
-    let letter = |byte: u8| u8::from((byte | 0x20).wrapping_sub(b'a') < 26).wrapping_neg();
-    let digit = |byte: u8| u8::from(byte.wrapping_sub(b'0') < 10).wrapping_neg();
-    let lower = window.map(|byte| byte | (letter(byte) & fold));
-    let other = window.map(|byte| !(letter(byte) | digit(byte)));
-    (u128::from_le_bytes(lower), u128::from_le_bytes(other).trailing_zeros() as usize / 8)
+fn letters(window: [u8; 16], fold: u64) -> (u128, usize) {
+    const HIGH: u128 = u128::MAX / 0xFF * 0x80;
+    let window = u128::from_le_bytes(window);
+    let (low, high) = (window as u64, (window >> 64) as u64);
+    let (low_letters, low_words) = classes(low);
+    let (high_letters, high_words) = classes(high);
+    let lower = |bytes: u64, letters: u64| u128::from(bytes | (letters >> 2 & fold));
+    let other = HIGH ^ (u128::from(low_words) | u128::from(high_words) << 64);
+    (lower(low, low_letters) | lower(high, high_letters) << 64, other.trailing_zeros() as usize / 8)
 }
+
+/// How many words are collected before they are looked up: then the waits for memory overlap.
+const BLOCK: usize = 32;
+
+/// The length byte of a [`Packed`] that is an id already.
+const IS_ID: u8 = 0xFF;
 
 /// The state of one text on its way.
 struct Walk<'a> {
@@ -132,7 +158,10 @@ struct Walk<'a> {
     model: &'a WordPiece,
     text: &'a str,
     ids: &'a mut Vec<u32>,
-    /// A word or character that is unknown, where there is no unknown token.
+    /// Words and ids that come after `ids`, still to be looked up.
+    pending: [Packed; BLOCK],
+    count: usize,
+    /// A word or character is unknown, and there is no unknown token.
     unknown: bool,
 }
 
@@ -154,15 +183,32 @@ impl Walk<'_> {
         }
     }
 
-    #[inline]
-    fn packed(&mut self, key: Packed, length: usize) {
-        match self.table.find(key) {
-            Some(id) => self.ids.push(id),
-            None => {
-                let bytes = key.to_le_bytes();
-                self.split(bytes.get(..length).unwrap_or_default());
+    #[inline(always)]
+    fn push(&mut self, packed: Packed) {
+        if self.count == BLOCK {
+            self.flush();
+        }
+        if let Some(place) = self.pending.get_mut(self.count) {
+            *place = packed;
+            self.count += 1;
+        }
+    }
+
+    /// Looks up what is pending.
+    fn flush(&mut self) {
+        let pending = self.pending;
+        for packed in pending.into_iter().take(self.count) {
+            let length = (packed >> 120) as u8;
+            if length == IS_ID {
+                self.ids.push(packed as u32);
+                continue;
+            }
+            match self.table.find(packed) {
+                Some(id) => self.ids.push(id),
+                None => self.split(packed.to_le_bytes().get(..usize::from(length)).unwrap_or_default()),
             }
         }
+        self.count = 0;
     }
 
     /// Walks through the text until at least `limit` ids are there.
@@ -182,31 +228,30 @@ impl Walk<'_> {
                     _ => at = self.word(at, buffer)?,
                 }
             } else {
-                let whole = length > 0
-                    && length <= LONGEST
-                    && bytes.get(at + length).is_none_or(|next| {
-                        *next < 0x80 && matches!(self.table.characters.ascii(*next) as u8, SPACE | ALONE)
-                    });
-                if whole {
-                    let key = lower & ((1 << (length * 8)) - 1) | (length as u128) << 120;
-                    self.packed(key, length);
-                    at += length;
+                // What follows the word: the end of the text is as good as a space.
+                let next = bytes.get(at + length).copied().unwrap_or(b' ');
+                let kind = if next < 0x80 { self.table.characters.ascii(next) as u8 } else { WORD };
+                if (1..=LONGEST).contains(&length) && matches!(kind, SPACE | ALONE) {
+                    self.push(lower & ((1 << (length * 8)) - 1) | (length as u128) << 120);
+                    at += length + usize::from(kind == SPACE);
                 } else {
                     at = self.word(at, buffer)?;
                 }
             }
-            if self.ids.len() >= limit {
+            // Each that is pending becomes at least one id.
+            if self.ids.len() + self.count >= limit {
                 break;
             }
         }
+        self.flush();
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn alone(&mut self, entry: u64) {
         match (entry >> 32) as u32 {
             FREE => self.unknown = true,
-            id => self.ids.push(id),
+            id => self.push(u128::from(IS_ID) << 120 | u128::from(id)),
         }
     }
 
@@ -239,8 +284,11 @@ impl Walk<'_> {
         }
         match buffer.len() {
             0 => {}
-            length @ 1..=LONGEST => self.packed(pack(buffer), length),
-            _ => self.split(buffer),
+            1..=LONGEST => self.push(pack(buffer)),
+            _ => {
+                self.flush();
+                self.split(buffer);
+            }
         }
         Ok(at)
     }
@@ -298,7 +346,15 @@ impl Tokenizer {
                 Segment::Text(range) => {
                     let piece = text.get(range).unwrap_or_default();
                     let start = ids.len();
-                    let mut walk = Walk { table, model, text: piece, ids, unknown: false };
+                    let mut walk = Walk {
+                        table,
+                        model,
+                        text: piece,
+                        ids,
+                        pending: [0; BLOCK],
+                        count: 0,
+                        unknown: false,
+                    };
                     let complex = walk.run(limit, buffer).is_err();
                     if walk.unknown && !complex {
                         return Err(self.model.missing_unknown());
