@@ -131,6 +131,11 @@ class CacheStep:
             return self._column
         return torch.arange(self.width, self.width + self._current_width(), device=self.device).unsqueeze(0)
 
+    @property
+    def longest(self) -> int:
+        """The columns of the longest sequence: those that are kept, and the call's."""
+        return int(self._widths.max()) if len(self._widths) else 0
+
     def write(self, layer: int, key: Tensor, value: Tensor) -> None:
         """Puts the tokens' keys and values (``[..., Hkv, D]``) into a layer of the cache."""
         flat = (key, value) if self.layout.packed else (key.flatten(0, 1), value.flatten(0, 1))
@@ -395,6 +400,31 @@ class CacheStep:
             bias = bias.unflatten(1, (-1, fold)).flatten(2, 3)
             known[index] = bias if mask is None else bias.masked_fill(~mask, float("-inf"))
         return known[index]
+
+
+def attend_after(
+    step: CacheStep | None,
+    layer: int,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    layout: Layout,
+    *,
+    causal: bool = True,
+    scale: float | None = None,
+    distance_bias: Tensor | None = None,
+    dropout: float = 0.0,
+) -> tuple[Tensor, Tensor | None]:
+    """Self-attention of a decoder's layer, over a cache where the call has a step in one: see attend."""
+    if step is None:
+        return attend(
+            query, key, value, layout,
+            causal=causal, scale=scale, distance_bias=distance_bias, dropout=dropout,
+        )  # fmt: skip
+    return step.attend(
+        layer, query, key, value,
+        causal=causal, scale=scale, distance_bias=distance_bias, dropout=dropout,
+    )  # fmt: skip
 
 
 def _lengths(layout: Layout) -> Tensor:

@@ -7,8 +7,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from oxiformers.config import Config
-from oxiformers.layers.attention import attend
-from oxiformers.layers.cached_attention import CacheStep
+from oxiformers.layers.cached_attention import CacheStep, attend_after
 from oxiformers.layers.layout import Layout
 from oxiformers.layers.linear import Linear
 from oxiformers.layers.mlp import GatedMLP
@@ -49,14 +48,9 @@ class LlamaNamesAttention(nn.Module):
         ]
         query, key = (apply_rotary(tensor, rotation) for tensor in self.shape_qk(split[0], split[1]))
         dropout = self.attention_dropout if self.training else 0.0
-        if step is None:
-            output, weights = attend(
-                query, key, split[2], layout, causal=True, scale=self.scale, dropout=dropout
-            )
-        else:
-            output, weights = step.attend(
-                self.layer_index, query, key, split[2], causal=True, scale=self.scale, dropout=dropout
-            )
+        output, weights = attend_after(
+            step, self.layer_index, query, key, split[2], layout, scale=self.scale, dropout=dropout
+        )
         return self.o_proj(output.flatten(-2)), weights
 
 

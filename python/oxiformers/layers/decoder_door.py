@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
 
 from oxiformers.config import Config
-from oxiformers.errors import ArgumentError, InputTypeError
+from oxiformers.errors import ArgumentError, InputTypeError, UnsupportedError
 from oxiformers.layers.cache import Cache
 from oxiformers.layers.cached_attention import CacheStep, lay_out
 from oxiformers.layers.door import Door
+from oxiformers.layers.embedding import check_length
 from oxiformers.layers.layout import Layout
+
+# Arguments of some decoders in transformers. Python does not check the names of a call's options.
+_WITHOUT = ("head_mask", "encoder_hidden_states", "encoder_attention_mask")
 
 
 class DecoderOptions(TypedDict, total=False):
@@ -72,6 +77,7 @@ class DecoderDoor(Door):
         Raises:
             ArgumentError: neither or both of input_ids and inputs_embeds, or sizes that disagree.
             InputTypeError: the cache is none of oxiformers'.
+            UnsupportedError: an argument of transformers' that would change the numbers, and is not supported.
         """
         tokens = input_ids if inputs_embeds is None else inputs_embeds
         if tokens is None or (input_ids is not None and inputs_embeds is not None):
@@ -90,6 +96,10 @@ class DecoderDoor(Door):
             cache = Cache()
         self.cache: Cache | None = cache
         self.head_mask = None
+        given: Mapping[str, object] = options
+        for key in _WITHOUT:
+            if given.get(key) is not None:
+                raise UnsupportedError(f"{key} is not supported by decoders", key=key, expected="None")
         self.output_attentions = _chosen(options.get("output_attentions"), config.output_attentions)
         self.output_hidden_states = _chosen(options.get("output_hidden_states"), config.output_hidden_states)
         self.return_dict = _chosen(options.get("return_dict"), config.use_return_dict)
@@ -120,8 +130,13 @@ class DecoderDoor(Door):
             None if self.cache is None else CacheStep(self.cache, self.layout, device, self._attention_mask)
         )
 
-    def positions(self, step: CacheStep | None, device: torch.device) -> Tensor:
-        """The column of every token: ``[T]`` packed, else ``[1, S]``; after those of the cache."""
+    def positions(self, step: CacheStep | None, device: torch.device, limit: int | None = None) -> Tensor:
+        """The column of every token: ``[T]`` packed, else ``[1, S]``; after those of the cache.
+
+        Raises ArgumentError where there are more columns than ``limit``.
+        """
+        if limit is not None:
+            check_length(self.layout, limit, None if step is None else step.longest)
         return self.layout.positions(device) if step is None else step.positions
 
     @property

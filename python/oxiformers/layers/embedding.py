@@ -72,16 +72,14 @@ def interleaved_sinusoids(positions: int, size: int) -> Tensor:
     return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(1)[:, :size]
 
 
-def check_length(layout: Layout, positions: int) -> None:
-    """Raises ArgumentError where a sequence is longer than a table of ``positions``."""
-    if layout.shape is not None:
-        longest = layout.shape[1]
-    elif layout.query is None or layout.query.lengths.numel() == 0 or torch.compiler.is_compiling():
-        # The values of lengths are not known to a traced graph; the look-up itself checks them there.
-        return
-    else:
-        longest = int(layout.query.lengths.max())
-    if longest > positions:
+def check_length(layout: Layout, positions: int, longest: int | None = None) -> None:
+    """Raises ArgumentError where a sequence is longer than a table of ``positions``.
+
+    ``longest`` says how long they are where the layout's tokens continue others.
+    """
+    if longest is None:
+        longest = _longest(layout)
+    if longest is not None and longest > positions:
         raise ArgumentError(
             f"input_ids: a sequence of {longest} tokens is longer than max_position_embeddings, {positions}; "
             "truncate it",
@@ -89,3 +87,12 @@ def check_length(layout: Layout, positions: int) -> None:
             expected=f"at most {positions} tokens",
             actual=f"{longest} tokens",
         )
+
+
+def _longest(layout: Layout) -> int | None:
+    if layout.shape is not None:
+        return layout.shape[1]
+    if layout.query is None or layout.query.lengths.numel() == 0 or torch.compiler.is_compiling():
+        # The values of lengths are not known to a traced graph; the look-up itself checks them there.
+        return None
+    return int(layout.query.lengths.max())

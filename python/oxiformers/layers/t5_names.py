@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from oxiformers.config import Config
 from oxiformers.layers.activations import activation
-from oxiformers.layers.attention import attend
-from oxiformers.layers.cached_attention import CacheStep
+from oxiformers.layers.cached_attention import CacheStep, attend_after
 from oxiformers.layers.cross_attention import CrossStep
 from oxiformers.layers.layout import Layout
 from oxiformers.layers.linear import Linear
@@ -93,15 +92,10 @@ class T5NamesAttention(nn.Module):
         """Self-attention: ``[..., D]`` to the same, and probabilities where the layout is rectangular."""
         query, key, value = (self._split(proj(hidden)) for proj in (self.q, self.k, self.v))
         dropout = self.dropout if self.training else 0.0
-        if step is None:
-            output, weights = attend(
-                query, key, value, layout, causal=self.causal, scale=1.0, distance_bias=table, dropout=dropout
-            )
-        else:
-            output, weights = step.attend(
-                self.layer_index, query, key, value,
-                causal=self.causal, scale=1.0, distance_bias=table, dropout=dropout,
-            )  # fmt: skip
+        output, weights = attend_after(
+            step, self.layer_index, query, key, value, layout,
+            causal=self.causal, scale=1.0, distance_bias=table, dropout=dropout,
+        )  # fmt: skip
         return self.o(output.flatten(-2)), weights
 
     def across(self, hidden: Tensor, states: Tensor | None, cross: CrossStep) -> tuple[Tensor, Tensor | None]:

@@ -24,29 +24,33 @@ from oxiformers.models.outputs import BaseModelOutputWithPast, CausalLMOutputWit
 logger = get_logger(__name__)
 
 
-class DecoderModel(PreTrainedModel):
-    """Embeddings, layers and a norm, under Llama's names.
+class Decoder(PreTrainedModel):
+    """An embedding, layers and a norm, under any names: subclasses make them and say which they are.
+
+    A layer is called with the tokens, the layout, what `place` has for it, and the call's part in the cache (None
+    without one). It returns the tokens and the attention weights (None unless the layout is rectangular).
 
     Class attributes:
-        layer_class: made with the config and the layer's index.
+        output_class: of forward.
     """
 
-    layer_class: ClassVar[type[DecoderLayer]] = DecoderLayer
-    base_model_prefix = "model"
+    output_class: ClassVar[type[Any]] = BaseModelOutputWithPast
     gradient_checkpointing = False
+    #: How many positions there are; None where nothing bounds them.
+    position_limit: int | None = None
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size, config.pad_token_id)
-        self.layers = nn.ModuleList(
-            self.layer_class(config, index) for index in range(config.num_hidden_layers)
-        )
-        self.norm = self.layer_class.norm_class(config.hidden_size, config.rms_norm_eps)
-        self.rotary_emb = RotaryEmbedding(
-            config.rope_parameters, config.head_dim, config.max_position_embeddings
-        )
         self.checkpoint_options: dict[str, Any] = {"use_reentrant": False}
-        self.post_init()
+
+    def parts(self) -> tuple[nn.Module, nn.ModuleList, nn.Module]:
+        """The embedding of words, the layers, and the norm after the last one."""
+        raise NotImplementedError
+
+    def place(self, hidden: Tensor, positions: Tensor) -> tuple[Tensor, Any]:
+        """Words ``[..., D]`` and positions ``[...]`` (or ``[1, S]``) to the first layer's tokens, and what every
+        layer is given of the positions."""
+        raise NotImplementedError
 
     def forward(
         self,
@@ -67,28 +71,29 @@ class DecoderModel(PreTrainedModel):
             self.config, options, input_ids, attention_mask, inputs_embeds, past_key_values,
             may_cache=may_cache(self, options),
         )  # fmt: skip
+        embedding, layers, norm = self.parts()
         embedded = door.enter(inputs_embeds)
-        hidden: Tensor = self.embed_tokens(door.enter(input_ids)) if embedded is None else embedded
-        step = door.step(hidden.device)
+        words: Tensor = embedding(door.enter(input_ids)) if embedded is None else embedded
+        step = door.step(words.device)
         given = door.enter(position_ids)
-        positions = door.positions(step, hidden.device) if given is None else given
-        rotation = self.rotary_emb(positions, hidden.dtype)
+        positions = door.positions(step, words.device, self.position_limit) if given is None else given
+        hidden, placed = self.place(words, positions)
         states, attentions = [], []
-        for layer in self.layers:
+        for layer in layers:
             if door.output_hidden_states:
                 states.append(hidden)
             if self.gradient_checkpointing and self.training:
                 hidden, weights = checkpoint(
-                    layer, hidden, door.layout, rotation, step, **self.checkpoint_options
+                    layer, hidden, door.layout, placed, step, **self.checkpoint_options
                 )
             else:
-                hidden, weights = layer(hidden, door.layout, rotation, step)
+                hidden, weights = layer(hidden, door.layout, placed, step)
             if door.output_attentions:
                 attentions.append(weights)
-        hidden = self.norm(hidden)
+        hidden = norm(hidden)
         if step is not None:
             step.commit()
-        output = BaseModelOutputWithPast(
+        output: BaseModelOutputWithPast = self.output_class(
             last_hidden_state=door.leave(hidden),
             past_key_values=door.cache,
             hidden_states=door.leave_states([*states, hidden] if door.output_hidden_states else None),
@@ -97,20 +102,53 @@ class DecoderModel(PreTrainedModel):
         return output if door.return_dict else output.to_tuple()
 
 
+class DecoderModel(Decoder):
+    """A decoder with rotary positions, under Llama's names.
+
+    Class attributes:
+        layer_class: made with the config and the layer's index.
+    """
+
+    layer_class: ClassVar[type[DecoderLayer]] = DecoderLayer
+    base_model_prefix = "model"
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size, config.pad_token_id)
+        self.layers = nn.ModuleList(
+            self.layer_class(config, index) for index in range(config.num_hidden_layers)
+        )
+        self.norm = self.layer_class.norm_class(config.hidden_size, config.rms_norm_eps)
+        self.rotary_emb = RotaryEmbedding(
+            config.rope_parameters, config.head_dim, config.max_position_embeddings
+        )
+        self.post_init()
+
+    def parts(self) -> tuple[nn.Module, nn.ModuleList, nn.Module]:
+        """The embedding of words, the layers, and the norm after the last one."""
+        return self.embed_tokens, self.layers, self.norm
+
+    def place(self, hidden: Tensor, positions: Tensor) -> tuple[Tensor, Any]:
+        """Words as they are, and the rotation of their positions."""
+        return hidden, self.rotary_emb(positions, hidden.dtype)
+
+
 class CausalLM(PreTrainedModel):
-    """A decoder and the logits of the next token, ``lm_head``.
+    """A decoder, under the name `base_model_prefix`, and the logits of the next token, ``lm_head``.
 
     Class attributes:
         model_class: of the decoder.
+        output_class: of forward.
     """
 
-    model_class: ClassVar[type[DecoderModel]] = DecoderModel
+    model_class: ClassVar[type[Decoder]] = DecoderModel
+    output_class: ClassVar[type[Any]] = CausalLMOutputWithPast
     base_model_prefix = "model"
     tied: ClassVar[Mapping[str, str]] = {"lm_head.weight": "model.embed_tokens.weight"}
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        self.model = self.model_class(config)
+        setattr(self, self.base_model_prefix, self.model_class(config))
         self.lm_head = Linear(config.hidden_size, config.vocab_size, bias=False)
         self.post_init()
 
@@ -126,7 +164,7 @@ class CausalLM(PreTrainedModel):
         num_items_in_batch: int | Tensor | None = None,
         **options: Unpack[DecoderOptions],
     ) -> CausalLMOutputWithPast | tuple[Any, ...]:
-        """Tokens ``[B, S]`` to logits ``[B, S, vocabulary]``; see DecoderModel.forward.
+        """Tokens ``[B, S]`` to logits ``[B, S, vocabulary]``; see Decoder.forward.
 
         Args:
             labels: ``[B, S]``, the tokens themselves: each is predicted from those before it. -100 is left
@@ -137,7 +175,7 @@ class CausalLM(PreTrainedModel):
         """
         door = DecoderDoor(
             self.config, options, input_ids, attention_mask, inputs_embeds, past_key_values,
-            may_cache=may_cache(self.model, options),
+            may_cache=may_cache(self.base_model, options),
         )  # fmt: skip
         inside: DecoderOptions = {
             "output_attentions": door.output_attentions,
@@ -146,12 +184,12 @@ class CausalLM(PreTrainedModel):
             "layout": door.layout,
             "use_cache": door.cache is not None,
         }
-        decoded = self.model(
-            door.enter(input_ids),
-            attention_mask,
-            door.enter(position_ids),
-            door.cache,
-            door.enter(inputs_embeds),
+        decoded = self.base_model(
+            input_ids=door.enter(input_ids),
+            attention_mask=attention_mask,
+            position_ids=door.enter(position_ids),
+            past_key_values=door.cache,
+            inputs_embeds=door.enter(inputs_embeds),
             **inside,
         )
         hidden, loss = decoded.last_hidden_state, None
@@ -168,7 +206,7 @@ class CausalLM(PreTrainedModel):
                 targets = next_tokens(labels, attention_mask, door)
                 loss = next_token_loss(inner, targets, num_items_in_batch)
             logits = door.leave(inner)
-        output = CausalLMOutputWithPast(
+        output: CausalLMOutputWithPast = self.output_class(
             loss=loss,
             logits=logits,
             past_key_values=decoded.past_key_values,
