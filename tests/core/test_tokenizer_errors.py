@@ -276,6 +276,8 @@ def test_options_out_of_range(tokenizer: Tokenizer) -> None:
         ({"truncation": "only_second", "max_length": 4}, "truncation"),
         ({"padding": "all"}, "padding"),
         ({"padding": "max_length"}, "max_length"),
+        ({"padding": "max_length", "max_length": 2**62}, "max_length"),
+        ({"padding": "longest", "pad_to_multiple_of": 2**62}, "max_length"),
         ({"padding": "longest", "padding_side": "both"}, "padding_side"),
     ]
     for options, key in cases:
@@ -294,6 +296,12 @@ def test_options_out_of_range(tokenizer: Tokenizer) -> None:
             tokenizer.decode(ids)
     with pytest.raises(OxiformersError):
         tokenizer.with_bert_template(cls_token="<s>", sep_token="</s>")
+
+
+def test_a_length_without_end(tokenizer: Tokenizer) -> None:
+    for max_length in (2**63, 2**64 - 1):
+        rows = tokenizer.encode_batch_lists(["a b"], truncation="longest_first", max_length=max_length)
+        assert rows == tokenizer.encode_batch_lists(["a b"])
 
 
 def test_empty_batches(tokenizer: Tokenizer) -> None:

@@ -102,6 +102,9 @@ impl Tokenizer {
             return Err(Error::argument("padding", "rows of equal length, by padding or truncation", actual));
         }
         let rows = parts.iter().map(|part| part.ends.len()).sum();
+        if let Some(padding) = padding {
+            padding.check(rows, columns)?;
+        }
         let side = padding.map_or(Side::Right, |padding| padding.side);
         let (id, type_id) = padding.map_or((0, 0), |padding: &Padding| (padding.id, padding.type_id));
         let size = rows * columns;

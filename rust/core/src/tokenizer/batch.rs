@@ -76,7 +76,9 @@ const BYTES_PER_THREAD: usize = 16 << 10;
 /// Cuts a batch into ranges of about equal work, and says how many threads to use.
 pub(super) fn chunks(inputs: &[Input<'_>], limit: Option<usize>) -> (Vec<Range<usize>>, usize) {
     // Of a text that is truncated only the start costs.
-    let work = |input: &Input<'_>| 32 + limit.map_or(input.bytes(), |limit| input.bytes().min(limit * 16));
+    let work = |input: &Input<'_>| {
+        32 + limit.map_or(input.bytes(), |limit| input.bytes().min(limit.saturating_mul(16)))
+    };
     let total: usize = inputs.iter().map(work).sum();
     let threads = parallel::threads().min(total / BYTES_PER_THREAD).max(1);
     let share = if threads == 1 { usize::MAX } else { (total / (threads * 8)).max(BYTES_PER_THREAD / 4) };
@@ -121,6 +123,7 @@ impl Tokenizer {
         }
         if let Some(padding) = &settings.padding {
             let target = padding.target(encodings.iter().map(Encoding::len).max().unwrap_or(0));
+            padding.check(encodings.len(), target)?;
             encodings.iter_mut().for_each(|encoding| padding.pad(encoding, target));
         }
         Ok(encodings)
@@ -141,7 +144,8 @@ impl Tokenizer {
     /// How many tokens of a text are looked at, where it is cut on the right for good.
     pub(super) fn text_limit(&self, settings: &Settings) -> Option<usize> {
         let truncation = settings.truncation.as_ref()?;
-        (truncation.side == Side::Right && !settings.overflow).then_some(truncation.max_length + 1)
+        (truncation.side == Side::Right && !settings.overflow)
+            .then_some(truncation.max_length.saturating_add(1))
     }
 
     /// Encodes one input in full detail, without padding.

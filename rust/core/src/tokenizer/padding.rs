@@ -2,6 +2,7 @@
 
 use super::Side;
 use super::encoding::{Encoding, NO_WORD};
+use crate::{Error, Result};
 use std::sync::Arc;
 
 /// What a row is filled up to.
@@ -41,6 +42,22 @@ impl Padding {
             Some(multiple) if multiple > 0 => length.div_ceil(multiple).saturating_mul(multiple),
             _ => length,
         }
+    }
+
+    /// Refuses what memory can't hold, rather than to abort when it is filled.
+    pub fn check(&self, rows: usize, columns: usize) -> Result<()> {
+        const SURELY: usize = 1 << 27;
+        let size = rows.checked_mul(columns);
+        let fits = match size {
+            Some(size) if size <= SURELY => true,
+            Some(size) => Vec::<[i64; 2]>::new().try_reserve_exact(size).is_ok(),
+            None => false,
+        };
+        if fits {
+            return Ok(());
+        }
+        let actual = format!("{rows} rows padded to {columns} tokens");
+        Err(Error::argument("max_length", "rows that fit in memory", actual))
     }
 
     /// Fills up an encoding and the parts cut off from it.

@@ -2,7 +2,8 @@
 
 use numpy::PyArray1;
 use oxiformers_core::tokenizer::{
-    BertNormalizer, Decoder, Input, Normalizer, Side, Tokenizer, TruncationStrategy, VocabOptions, Wanted,
+    BertNormalizer, Decoder, Input, Normalizer, Rows, Side, Tokenizer, TruncationStrategy, VocabOptions,
+    Wanted,
 };
 use oxiformers_core::{Error, Result};
 use pyo3::prelude::*;
@@ -396,7 +397,11 @@ impl PyTokenizer {
         .map_err(|error| to_py(py, error))?;
         let wanted = Wanted { type_ids, special_tokens_mask, offsets };
         let parts = self.encode(py, inputs, pairs, is_pretokenized, |tokenizer, inputs| {
-            tokenizer.encode_rows(inputs, &settings, wanted)
+            let parts = tokenizer.encode_rows(inputs, &settings, wanted)?;
+            if let Some(padding) = &settings.padding {
+                padding.check(inputs.len(), padding.target(Rows::longest_input(&parts)))?;
+            }
+            Ok(parts)
         })?;
         output::lists(py, &parts, settings.padding.as_ref(), wanted, attention_mask, return_overflowing)
     }
