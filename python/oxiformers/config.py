@@ -450,7 +450,8 @@ class Config:
             least = 0 if key in config_types.MAY_BE_ZERO else 1
             if limit is not None and isinstance(value, int) and not least <= value <= limit:
                 raise self.error(key, f"from {least} to {limit}")
-            if "dropout" in key and isinstance(value, (int, float)) and not 0 <= value <= 1:
+            is_dropout = "dropout" in key or key.endswith("_pdrop")
+            if is_dropout and isinstance(value, (int, float)) and not 0 <= value <= 1:
                 raise self.error(key, "from 0 to 1")
         vocabulary, padding = vars(self).get("vocab_size"), self.pad_token_id
         if isinstance(vocabulary, int) and padding is not None and not -vocabulary <= padding < vocabulary:
