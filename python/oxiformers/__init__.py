@@ -50,6 +50,10 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from .models.distilbert import DistilBertForTokenClassification as DistilBertForTokenClassification
     from .models.distilbert import DistilBertModel as DistilBertModel
     from .models.distilbert import DistilBertPreTrainedModel as DistilBertPreTrainedModel
+    from .models.gpt2 import GPT2Config as GPT2Config
+    from .models.gpt2 import GPT2LMHeadModel as GPT2LMHeadModel
+    from .models.gpt2 import GPT2Model as GPT2Model
+    from .models.gpt2 import GPT2PreTrainedModel as GPT2PreTrainedModel
     from .models.llama import LlamaConfig as LlamaConfig
     from .models.llama import LlamaForCausalLM as LlamaForCausalLM
     from .models.llama import LlamaModel as LlamaModel

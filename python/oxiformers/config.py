@@ -121,7 +121,7 @@ class Config:
         for alias, target in cls.attribute_map.items():
             setattr(cls, alias, _alias(target))
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, /, **values: Any) -> None:
         cls = type(self)
         self._source: str | None = values.pop("_source", None)
         self._name_or_path = str(values.pop("_name_or_path", "") or "")
@@ -429,12 +429,16 @@ class Config:
 
     def _set_labels(self, num_labels: int | None) -> None:
         """Makes id2label's keys integers and fills in what is not given: two labels, label2id."""
+        if not config_types.fits(num_labels, int | None):
+            raise self.error("num_labels", "an integer", config_types.actual_words(num_labels))
         if self.id2label is None:
             self.num_labels = 2 if num_labels is None else num_labels
             return
         if not config_types.fits(self.id2label, dict[int, str]):
             raise self.error("id2label", "an object from integers to strings")
-        self.id2label = {int(key): name for key, name in self.id2label.items()}
+        if len(by_id := {int(key): name for key, name in self.id2label.items()}) != len(self.id2label):
+            raise self.error("id2label", "an object with each integer once")
+        self.id2label = by_id
         if self.label2id is None:
             self.label2id = {name: index for index, name in self.id2label.items()}
         if num_labels is not None and num_labels != len(self.id2label):
@@ -450,8 +454,11 @@ class Config:
             least = 0 if key in config_types.MAY_BE_ZERO else 1
             if limit is not None and isinstance(value, int) and not least <= value <= limit:
                 raise self.error(key, f"from {least} to {limit}")
-            if "dropout" in key and isinstance(value, (int, float)) and not 0 <= value <= 1:
+            is_dropout = "dropout" in key or key.endswith("_pdrop")
+            if is_dropout and isinstance(value, (int, float)) and not 0 <= value <= 1:
                 raise self.error(key, "from 0 to 1")
+            if key.endswith(("_eps", "_epsilon", "initializer_range")) and value is not None and value < 0:
+                raise self.error(key, "at least 0")
         vocabulary, padding = vars(self).get("vocab_size"), self.pad_token_id
         if isinstance(vocabulary, int) and padding is not None and not -vocabulary <= padding < vocabulary:
             raise self.error("pad_token_id", f"below vocab_size ({vocabulary})")

@@ -17,7 +17,7 @@ def read_config(
 ) -> tuple[dict[str, Any], str, dict[str, Any]]:
     """The keys of config.json as read, its path, and the arguments that are not the Hub's."""
     arguments, rest = hub.split_hub_arguments(kwargs)
-    if os.path.isfile(name_or_path):
+    if isinstance(name_or_path, (str, os.PathLike)) and os.path.isfile(name_or_path):
         path = Path(name_or_path)
     else:
         path = cast(Path, hub.Source(name_or_path, **arguments).file(CONFIG_NAME))

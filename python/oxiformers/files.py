@@ -73,7 +73,12 @@ def parse_json(data: bytes | str, source: str) -> dict[str, Any]:
     except FormatError:
         raise
     except ValueError as error:  # an integer of more digits than Python converts
-        raise FormatError(f"{source} cannot be read: {error}", path=source) from error
+        raise FormatError(
+            f"{source} cannot be read: {error}",
+            path=source,
+            expected="integers of at most 4300 digits",
+            actual="a longer one",
+        ) from error
     if not isinstance(value, dict):
         raise FormatError(
             f"{source} holds {json_type(value)}, not an object",

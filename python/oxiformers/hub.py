@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 
 from . import env
-from .errors import ArgumentError, FileError, MissingFileError, UnsupportedError
+from .errors import ArgumentError, FileError, InputTypeError, MissingFileError, UnsupportedError
 from .files import read_json as read_json
 from .logging import get_logger
 
@@ -41,7 +41,25 @@ _WITHOUT_EFFECT = frozenset(
 # A failed call takes huggingface_hub's retries, 20 seconds and more; optional files are not asked for
 # meanwhile.
 _UNREACHABLE_FOR = 60.0
+
+# Longer paths, and longer names in them, are refused by every operating system there is.
+_LONGEST_PATH = 4096
+_LONGEST_NAME = 255
 _unreachable_until = 0.0
+
+
+def path_text(path: str | os.PathLike[str], argument: str) -> str:
+    """A path as a str. Raises InputTypeError for anything else, naming the argument."""
+    text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else path
+    if not isinstance(text, str):
+        kind = type(path).__name__
+        raise InputTypeError(
+            f"{argument} should be a str or a path, not {kind}",
+            key=argument,
+            expected="a str or a path",
+            actual=kind,
+        )
+    return text
 
 
 class Source:
@@ -72,12 +90,12 @@ class Source:
         subfolder: str = "",
         force_download: bool = False,
     ) -> None:
-        self.name = os.fspath(name_or_path)
+        self.name = path_text(name_or_path, "name_or_path")
         self.revision = revision
         self.token = token
-        self.cache_dir = os.fspath(cache_dir) if cache_dir is not None else None
+        self.cache_dir = path_text(cache_dir, "cache_dir") if cache_dir is not None else None
         self.local_files_only = local_files_only
-        self.subfolder = subfolder or ""
+        self.subfolder = path_text(subfolder, "subfolder") if subfolder else ""
         self.force_download = force_download
         self.folder = self._local_folder()
         if self.folder is None:
@@ -107,6 +125,14 @@ class Source:
 
     def _local_folder(self) -> Path | None:
         path = Path(self.name).expanduser()
+        if len(os.fsencode(path.name)) > _LONGEST_NAME or len(self.name) > _LONGEST_PATH:
+            raise ArgumentError(
+                f"name_or_path is too long: {len(self.name)} characters, which begin with {self.name[:40]!r}",
+                path=self.name,
+                key="name_or_path",
+                expected=f"at most {_LONGEST_PATH} characters",
+                actual=f"{len(self.name)} characters",
+            )
         if self.name and path.is_dir():
             return path
         if self.name in EMBEDDED:

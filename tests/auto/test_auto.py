@@ -84,7 +84,7 @@ def test_heads_that_are_not_there(tmp_path: Path) -> None:
     ) as caught:
         AutoModelForCausalLM.from_pretrained(tmp_path)
     assert caught.value.path == str(tmp_path / "config.json")
-    assert caught.value.expected == "one of llama"
+    assert caught.value.expected == "one of gpt2, llama"
     with pytest.raises(UnsupportedError, match="AutoModelForCausalLM"):
         AutoModelForCausalLM.from_config(tiny("bert"))
 

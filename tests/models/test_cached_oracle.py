@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from oxiformers.models.gpt2 import GPT2Config, GPT2LMHeadModel
 from oxiformers.models.llama import LlamaConfig, LlamaForCausalLM
 from oxiformers.models.t5 import T5Config, T5ForConditionalGeneration
 
@@ -24,6 +25,9 @@ MASKS = {
 }
 NEW = (1, 3, 1)  # how many tokens each later call brings
 MODELS = {
+    "gpt2": GPT2Config(
+        vocab_size=VOCABULARY, n_embd=32, n_inner=48, n_layer=2, n_head=4, n_positions=16,
+    ),
     "llama": LlamaConfig(
         vocab_size=VOCABULARY, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
         num_attention_heads=4, num_key_value_heads=2, tie_word_embeddings=True,
@@ -38,7 +42,7 @@ MODELS = {
         dropout_rate=0.0, feed_forward_proj="gated-gelu", tie_word_embeddings=False,
     ),
 }  # fmt: skip
-CLASSES = {"llama": LlamaForCausalLM, "t5": T5ForConditionalGeneration}
+CLASSES = {"gpt2": GPT2LMHeadModel, "llama": LlamaForCausalLM, "t5": T5ForConditionalGeneration}
 
 
 @cache

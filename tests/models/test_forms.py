@@ -163,7 +163,7 @@ def test_one_graph_serves_batches_of_differing_lengths(name):
 
 @every_class
 def test_dropout_draws_in_training_alone(name):
-    dropouts = {key: 0.3 for key in config_values(name) if "dropout" in key}
+    dropouts = {key: 0.3 for key in config_values(name) if "drop" in key}
     model = build(name, **dropouts)
     inputs = {key: tensor for key, tensor in inputs_of(name).items() if not key.startswith("probe.")}
     still = [model(**inputs)[0] for _ in range(2)]
@@ -179,12 +179,15 @@ def test_random_weights_are_drawn(name):
     model = made(made.config_class(**config_values(name)))
     embeddings = [module for module in model.modules() if isinstance(module, torch.nn.Embedding)]
     padding = {id(module.weight) for module in embeddings if module.padding_idx is not None}
+    norms = {f"{path}.weight" for path, module in model.named_modules() if "Norm" in type(module).__name__}
+    row = row_of(name)
     for key, weight in model.named_parameters():
         if weight.dim() > 1:
             rows = weight[1:] if id(weight) in padding else weight
-            deviation = row_of(name).config.get("initializer_range", rows.std())
+            deviation = row.config.get("initializer_range", rows.std())
+            if row.scaled and key.endswith(row.scaled):
+                deviation /= (2 * row.layers) ** 0.5
             assert 0.6 * deviation < rows.std() < 1.4 * deviation, key
             assert rows.std() > 0.01, key
         else:
-            is_scale = "norm" in key.lower() and key.endswith("weight")
-            assert torch.equal(weight, torch.full_like(weight, float(is_scale))), key
+            assert torch.equal(weight, torch.full_like(weight, float(key in norms))), key

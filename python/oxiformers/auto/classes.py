@@ -154,12 +154,13 @@ def find_architecture(
         if "auto_map" in values
         else ""
     )
+    shown = repr(model_type) if len(model_type) <= 80 else f"{model_type[:77]!r}..."
     raise UnsupportedError(
-        f"{source}: model_type {model_type!r} is not supported{hint}{code}; the supported ones are {known}",
+        f"{source}: model_type {shown} is not supported{hint}{code}; the supported ones are {known}",
         path=source,
         key="model_type",
         expected=f"one of {known}",
-        actual=repr(model_type),
+        actual=shown,
     )
 
 

@@ -83,6 +83,13 @@ ARCHITECTURES: Mapping[str, Architecture] = {
             bases=("DistilBertPreTrainedModel",),
         ),
         Architecture(
+            "gpt2",
+            "gpt2",
+            "GPT2Config",
+            {"AutoModel": "GPT2Model", "AutoModelForCausalLM": "GPT2LMHeadModel"},
+            bases=("GPT2PreTrainedModel",),
+        ),
+        Architecture(
             "llama",
             "llama",
             "LlamaConfig",

@@ -17,6 +17,7 @@ from oxiformers import files, hub
 from oxiformers.config import Config
 from oxiformers.config_file import CONFIG_NAME
 from oxiformers.errors import ArgumentError, InputTypeError, UnsupportedError
+from oxiformers.layers.conv1d import Conv1D
 from oxiformers.logging import get_logger
 from oxiformers.models import placement
 from oxiformers.models.checkpointing import GradientCheckpointing
@@ -61,8 +62,9 @@ class PreTrainedModel(GradientCheckpointing, WordEmbeddings, metaclass=_Initiali
     The weights of a model that is constructed are initialised by `_init_weights` once the outermost
     constructor is through; `from_pretrained` initialises only those that the checkpoint lacks.
 
-    Class attributes, all declarations of how names in checkpoints and in the model relate:
+    Class attributes, most of them declarations of how names in checkpoints and in the model relate:
         config_class: the config's class.
+        supported: keys of the config of which only one value is supported, and that value.
         base_model_prefix: the attribute under which a model with a head holds its base model.
         main_input_name: the first argument of forward.
         tied: names whose tensor is another one's: {"lm_head.weight": "model.embed_tokens.weight"}. The tie of
@@ -73,6 +75,7 @@ class PreTrainedModel(GradientCheckpointing, WordEmbeddings, metaclass=_Initiali
     """
 
     config_class: ClassVar[type[Config]] = Config
+    supported: ClassVar[Mapping[str, Any]] = {}
     main_input_name: ClassVar[str] = "input_ids"
     legacy: ClassVar[Mapping[str, str]] = {
         "LayerNorm.gamma": "LayerNorm.weight",
@@ -92,6 +95,15 @@ class PreTrainedModel(GradientCheckpointing, WordEmbeddings, metaclass=_Initiali
                 actual=type(config).__name__,
             )
         config.check()
+        for key, wanted in self.supported.items():
+            if (actual := getattr(config, key)) != wanted:
+                raise UnsupportedError(
+                    f"{key} = {actual!r}: {type(self).__name__} supports {wanted!r} only",
+                    path=config._source,
+                    key=key,
+                    expected=repr(wanted),
+                    actual=repr(actual),
+                )
         self.config = config
 
     def post_init(self) -> None:
@@ -399,7 +411,7 @@ class PreTrainedModel(GradientCheckpointing, WordEmbeddings, metaclass=_Initiali
                 nn.init.ones_(weight)
             if isinstance(bias, Tensor):
                 nn.init.zeros_(bias)
-        elif isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)):
+        elif isinstance(module, (nn.Linear, Conv1D, nn.Conv1d, nn.Conv2d, nn.Conv3d)):
             nn.init.normal_(module.weight, std=deviation)
             if isinstance(bias, Tensor):
                 nn.init.zeros_(bias)

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from oxiformers.config import Config
-from oxiformers.errors import UnsupportedError
 from oxiformers.layers.activations import ACTIVATIONS, activation
 from oxiformers.layers.bert_names import BertNamesLayer, BertNamesPooler
 from oxiformers.layers.door import Door, ForwardOptions
@@ -61,19 +60,9 @@ class BertPreTrainedModel(PreTrainedModel):
 
     config_class = BertConfig
     base_model_prefix = "bert"
-
-    def __init__(self, config: BertConfig) -> None:
-        super().__init__(config)
-        encoder = {"is_decoder": False, "add_cross_attention": False, "position_embedding_type": "absolute"}
-        for key, wanted in encoder.items():
-            if (actual := getattr(config, key)) != wanted:
-                raise UnsupportedError(
-                    f"{key} = {actual!r}: this version has BERT as an encoder with absolute positions only",
-                    path=config._source,
-                    key=key,
-                    expected=repr(wanted),
-                    actual=repr(actual),
-                )
+    supported: ClassVar[Mapping[str, Any]] = {
+        "is_decoder": False, "add_cross_attention": False, "position_embedding_type": "absolute",
+    }  # fmt: skip
 
 
 class BertModel(BertPreTrainedModel):

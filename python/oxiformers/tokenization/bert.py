@@ -67,7 +67,15 @@ class BertTokenizer(PreTrainedTokenizerFast):
             "cls_token": cls_token,
             "mask_token": mask_token,
         }
-        names = {name: text_of(token) for name, token in tokens.items()}
+        for name, token in tokens.items():
+            if not isinstance(token, (str, AddedToken)) and (token is not None or vocab_file or vocab):
+                raise InputTypeError(
+                    f"{name} should be a str or an AddedToken, not {type(token).__name__}",
+                    key=name,
+                    expected="a str or an AddedToken",
+                    actual=type(token).__name__,
+                )
+        names = {name: text_of(token) for name, token in tokens.items() if token is not None}
         if isinstance(vocab, (str, os.PathLike)):
             vocab_file, vocab = vocab_file or vocab, None
         if tokenizer_object is not None or tokenizer_file is not None:

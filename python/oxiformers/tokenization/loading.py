@@ -59,6 +59,7 @@ _NOT_SETTINGS = (
     "add_eos_token",
     "init_inputs",
     "files_loaded",
+    "self",
 )
 
 
@@ -121,6 +122,7 @@ def _read_config(source: Source, trust_remote_code: bool) -> dict[str, Any]:
         value = settings[key]
         if not isinstance(value, types) or (isinstance(value, bool) and key in _BOOLEANS_ARE_NO_NUMBERS):
             raise _wrong(path, key, expected, value)
+    _check_limits(settings, path)
     code = settings.get("auto_map")
     if trust_remote_code and isinstance(code, dict) and "AutoTokenizer" in code:
         raise UnsupportedError(
@@ -145,6 +147,25 @@ def _read_config(source: Source, trust_remote_code: bool) -> dict[str, Any]:
             for index, token in settings["added_tokens_decoder"].items()
         }
     return settings
+
+
+def _check_limits(settings: Mapping[str, Any], path: Path) -> None:
+    """Checks what `_TYPES` cannot say: ranges, and what arrays hold."""
+    for key in _BOOLEANS_ARE_NO_NUMBERS:
+        limit = settings.get(key)
+        if limit is not None and not limit >= 0:  # NaN included
+            raise _wrong(path, key, "a number of at least 0", limit)
+    for index, name in enumerate(settings.get("model_input_names", ())):
+        if not isinstance(name, str):
+            raise _wrong(path, f"model_input_names[{index}]", "a string", name)
+    templates = settings.get("chat_template")
+    for index, entry in enumerate(templates if isinstance(templates, list) else ()):
+        place = f"chat_template[{index}]"
+        if not isinstance(entry, dict):
+            raise _wrong(path, place, "an object with name and template", entry)
+        for field in ("name", "template"):
+            if not isinstance(entry.get(field), str):
+                raise _wrong(path, f"{place}.{field}", "a string", entry.get(field))
 
 
 def _merge_special_tokens(source: Source, settings: dict[str, Any]) -> None:

@@ -12,6 +12,8 @@ from ..errors import ArgumentError, UnsupportedError
 VERY_LARGE_INTEGER = int(1e30)
 #: Above this, a length limit counts as none.
 LARGE_INTEGER = int(1e20)
+#: The longest row that padding makes: a row of this length costs 400 MB in int64 with its masks.
+LONGEST_PADDED = 1 << 24
 
 SIDES = ("right", "left")
 
@@ -193,6 +195,11 @@ def resolve_lengths(
         max_length = resolve_size(max_length, "max_length")
     if pad_to_multiple_of is not None:
         pad_to_multiple_of = resolve_size(pad_to_multiple_of, "pad_to_multiple_of")
+    if pad is not None:
+        _check_padded("pad_to_multiple_of", pad_to_multiple_of)
+        _check_padded("max_length", max_length if pad == "max_length" else None)
+    if max_length is not None:
+        max_length = min(max_length, 1 << 40)  # no row is longer: to cut there is not to cut
     both = pad is not None and cut is not None and max_length is not None
     if both and pad_to_multiple_of and max_length % pad_to_multiple_of:  # type: ignore[operator]
         raise ArgumentError(
@@ -203,3 +210,13 @@ def resolve_lengths(
             actual=str(pad_to_multiple_of),
         )
     return pad, cut, max_length
+
+
+def _check_padded(argument: str, length: int | None) -> None:
+    if length is not None and length > LONGEST_PADDED:
+        raise ArgumentError(
+            f"{argument}={length} is too long a row to pad to",
+            key=argument,
+            expected=f"at most {LONGEST_PADDED} where rows are padded to it",
+            actual=str(length),
+        )

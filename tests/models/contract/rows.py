@@ -15,6 +15,7 @@ class Row:
         classes: the name of each public class, and its kind: what labels it takes (see `inputs`).
         takes: optional inputs (see `inputs.EXTRAS`), and the environments whose transformers takes them too.
         vocabulary, positions, layers, heads, size: of the config; size is D.
+        scaled: end of the names of weights drawn with initializer_range / sqrt(2 * layers); "" for none.
         exact: whether transformers computes all of it in float64 where asked for; else it is run in float32.
     """
 
@@ -26,6 +27,7 @@ class Row:
     layers: int = 2
     heads: int = 4
     size: int = 24
+    scaled: str = ""
     exact: bool = True
 
 
@@ -66,6 +68,18 @@ ROWS: dict[str, Row] = {
         takes={
             "position_ids": ("523",), "inputs_embeds": BOTH, "mask_4d": ("523",), "head_mask": ("457",),
         },
+    ),
+    "gpt2": Row(
+        config={
+            "vocab_size": 61, "n_embd": 24, "n_inner": 40, "n_layer": 2, "n_head": 4, "n_positions": 16,
+            "initializer_range": 0.4, "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0,
+            "scale_attn_by_inverse_layer_idx": True,
+        },
+        classes={"GPT2Model": "base", "GPT2LMHeadModel": "causal"},
+        # In 4.57 eager attention is causal under an explicit mask, too.
+        takes={"token_type_ids": BOTH, "position_ids": BOTH, "inputs_embeds": BOTH, "mask_4d": ("523",)},
+        scaled="c_proj.weight",
+        exact=False,
     ),
     "llama": Row(
         config={

@@ -1,0 +1,34 @@
+"""The linear layer of the first GPT models, whose weight lies as their checkpoints have it."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from oxiformers.layers.activations import Activation
+
+
+class Conv1D(nn.Module):
+    """A linear layer with a weight ``[D_in, D_out]`` (a convolution of width 1), the transpose of nn.Linear's.
+
+    Args:
+        in_features: D_in.
+        out_features: D_out.
+    """
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__()
+        self.in_features, self.out_features = in_features, out_features
+        self.weight = nn.Parameter(torch.empty(in_features, out_features))
+        self.bias = nn.Parameter(torch.zeros(out_features))
+        nn.init.normal_(self.weight, std=0.02)
+
+    def forward(self, input: Tensor, activation: Activation | None = None) -> Tensor:
+        """``[..., D_in]`` to ``[..., D_out]``."""
+        output = F.linear(input, self.weight.t(), self.bias)
+        return output if activation is None else activation(output)
+
+    def extra_repr(self) -> str:
+        """The sizes, for print(model)."""
+        return f"in_features={self.in_features}, out_features={self.out_features}"
