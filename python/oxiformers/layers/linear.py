@@ -34,34 +34,40 @@ class Linear(nn.Linear):
 
     def forward(self, input: Tensor, activation: Activation | None = None) -> Tensor:
         """``[..., D_in]`` to ``[..., D_out]``."""
-        if self._may_use_onednn(input):
-            name, variant = ("none", "") if activation is None else _FUSED.get(activation, ("none", ""))
-            output: Tensor = torch.ops.mkldnn._linear_pointwise(
-                input, self.weight, self.bias, name, [], variant
-            )
-            return output if activation is None or name != "none" else activation(output)
+        if may_use_onednn(input, self.weight, _FEWEST_ROWS):
+            return onednn_linear(input, self.weight, self.bias, activation)
         output = F.linear(input, self.weight, self.bias)
         return output if activation is None else activation(output)
 
-    def _may_use_onednn(self, input: Tensor) -> bool:
-        weight = self.weight
-        return (
-            input.device.type == "cpu"
-            and not (torch.is_grad_enabled() and (weight.requires_grad or input.requires_grad))
-            and input.dtype is weight.dtype
-            # oneDNN takes a transposed weight too, by a loop that is thousands of times slower.
-            and input.is_contiguous()
-            and weight.is_contiguous()
-            and input.dim() >= 2
-            and input.numel() >= _FEWEST_ROWS * self.in_features
-            and not torch.compiler.is_compiling()
-            and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-            and not torch.is_autocast_enabled("cpu")
-            # Subclasses (fake, distributed, quantised tensors) have their own idea of a linear layer.
-            and type(input) is Tensor
-            and type(weight) in (nn.Parameter, Tensor)
-            and onednn_is_faster(input.dtype)
-        )
+
+def may_use_onednn(input: Tensor, weight: Tensor, fewest_rows: int) -> bool:
+    """Whether `onednn_linear` may compute this and gains by it, given so many rows of ``[..., D_in]``."""
+    return (
+        input.device.type == "cpu"
+        and not (torch.is_grad_enabled() and (weight.requires_grad or input.requires_grad))
+        and input.dtype is weight.dtype
+        # oneDNN takes a transposed weight too, by a loop that is thousands of times slower.
+        and input.is_contiguous()
+        and weight.is_contiguous()
+        and input.dim() >= 2
+        and input.numel() >= fewest_rows * input.shape[-1]
+        and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        and not torch.is_autocast_enabled("cpu")
+        # Subclasses (fake, distributed, quantised tensors) have their own idea of a linear layer.
+        and type(input) is Tensor
+        and type(weight) in (nn.Parameter, Tensor)
+        and onednn_is_faster(input.dtype)
+    )
+
+
+def onednn_linear(
+    input: Tensor, weight: Tensor, bias: Tensor | None, activation: Activation | None
+) -> Tensor:
+    """``[..., D_in]`` by ``[D_out, D_in]`` to ``[..., D_out]``, the activation applied in passing where it can be."""
+    name, variant = ("none", "") if activation is None else _FUSED.get(activation, ("none", ""))
+    output: Tensor = torch.ops.mkldnn._linear_pointwise(input, weight, bias, name, [], variant)
+    return output if activation is None or name != "none" else activation(output)
 
 
 @functools.cache
