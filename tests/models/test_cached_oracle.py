@@ -27,6 +27,7 @@ NEW = (1, 3, 1)  # how many tokens each later call brings
 MODELS = {
     "gpt2": GPT2Config(
         vocab_size=VOCABULARY, n_embd=32, n_inner=48, n_layer=2, n_head=4, n_positions=16,
+        scale_attn_by_inverse_layer_idx=True,
     ),
     "llama": LlamaConfig(
         vocab_size=VOCABULARY, hidden_size=32, intermediate_size=48, num_hidden_layers=2,

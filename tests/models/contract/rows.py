@@ -16,7 +16,8 @@ class Row:
         takes: optional inputs (see `inputs.EXTRAS`), and the environments whose transformers takes them too.
         vocabulary, positions, layers, heads, size: of the config; size is D.
         scaled: end of the names of weights drawn with initializer_range / sqrt(2 * layers); "" for none.
-        exact: whether transformers computes all of it in float64 where asked for; else it is run in float32.
+        exact: whether transformers computes all of it, losses and norms too, in float64 where asked for; else it is
+            run in float32.
     """
 
     config: dict[str, Any]
