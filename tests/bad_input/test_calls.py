@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from oxiformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerFast, pipeline
-from oxiformers.errors import ArgumentError, ConfigError, InputTypeError, UnsupportedError
+from oxiformers.errors import ArgumentError, ConfigError, InputTypeError, OxiformersError, UnsupportedError
 from tests.bad_input.model_folder import LONGEST, keys
 from tests.bad_input.refusal import Refusal, refuses, within
 
@@ -199,11 +199,56 @@ MODEL_INPUTS: dict[str, tuple[dict[str, Any], str, str, str]] = {
     ),
 }  # fmt: skip
 
+MODEL_VALUES: dict[str, tuple[dict[str, Any], type[OxiformersError], str, str, str]] = {
+    "an id too many": ({"input_ids": IDS * 0 + MILLION}, ArgumentError, "input_ids", "0 to", "1000000"),
+    "a negative id": ({"input_ids": IDS * 0 - 1}, ArgumentError, "input_ids", "0 to", "-1"),
+    "an unknown type": (
+        {"input_ids": IDS, "token_type_ids": IDS * 0 + 15}, ArgumentError, "token_type_ids", "0 to 1", "15",
+    ),
+    "an unknown position": (
+        {"input_ids": IDS, "position_ids": IDS * 0 + 2**40}, ArgumentError, "position_ids", "0 to", str(2**40),
+    ),
+    "ids that are floats": ({"input_ids": IDS.float()}, InputTypeError, "input_ids", "int64", "torch.float32"),
+    "ids in a list": ({"input_ids": IDS.tolist()}, InputTypeError, "input_ids", "torch.Tensor", "list"),
+    "a text": ({"input_ids": "a cat"}, InputTypeError, "input_ids", "torch.Tensor", "str"),
+    "a mask in a list": (
+        {"input_ids": IDS, "attention_mask": [[1] * 4]}, InputTypeError, "attention_mask", "torch.Tensor", "list",
+    ),
+    "ids of three dimensions": ({"input_ids": IDS[None]}, ArgumentError, "input_ids", "[batch, sequence]", "(1, 1, 4)"),
+    "a square mask of another size": (
+        {"input_ids": IDS, "attention_mask": torch.ones(1, 1, 4, 7)}, ArgumentError, "attention_mask",
+        "broadcasts to", "(1, 1, 4, 7)",
+    ),
+    "a misspelt argument": (
+        {"input_ids": IDS, "attenton_mask": IDS}, InputTypeError, "attenton_mask", "head_mask", "attenton_mask",
+    ),
+    "a label too many": ({"input_ids": IDS, "labels": torch.tensor([99])}, ArgumentError, "labels", "from 0 to", "99"),
+    "two labels for one row": (
+        {"input_ids": IDS, "labels": torch.tensor([0, 1])}, ArgumentError, "labels", "[1]", "(2,)",
+    ),
+    "labels of a small type": (
+        {"input_ids": IDS, "labels": torch.tensor([0], dtype=torch.int16)}, ArgumentError, "labels", "float", "int16",
+    ),
+    "labels in a list": ({"input_ids": IDS, "labels": [1]}, InputTypeError, "labels", "torch.Tensor", "list"),
+}  # fmt: skip
+
 
 @pytest.mark.parametrize("name", MODEL_INPUTS)
 def test_what_a_model_cannot_take(model: Any, name: str) -> None:
     arguments, *due = MODEL_INPUTS[name]
     refuses(lambda: model(**arguments), Refusal(ArgumentError, *due))
+
+
+@pytest.mark.parametrize("name", MODEL_VALUES)
+def test_values_a_model_cannot_take(model: Any, name: str) -> None:
+    arguments, error, *due = MODEL_VALUES[name]
+    refuses(lambda: model(**arguments), Refusal(error, *due))
+    assert model.config.problem_type is None
+
+
+def test_rows_without_tokens_are_empty(model: Any) -> None:
+    assert model(input_ids=IDS[:, :0]).logits.shape[0] == 1
+    assert model(input_ids=IDS[:0]).logits.shape[0] == 0
 
 
 # Pipelines

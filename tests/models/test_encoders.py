@@ -69,7 +69,7 @@ def test_a_sequence_that_is_too_long(name):
 
 
 def test_an_id_outside_the_vocabulary():
-    with pytest.raises(IndexError):
+    with pytest.raises(ArgumentError, match="input_ids: 61 is outside of 0 to 60"):
         subject("BertModel")(torch.tensor([[61]]))
 
 

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import oxiformers
-from oxiformers.errors import ArgumentError, ConfigError, UnsupportedError
+from oxiformers.errors import ArgumentError, ConfigError, InputTypeError, UnsupportedError
 from oxiformers.layers.layout import Layout
 from oxiformers.models.gpt2 import GPT2Config, GPT2LMHeadModel, GPT2Model
 from oxiformers.models.outputs import (
@@ -93,7 +93,7 @@ def test_what_is_refused_of_the_config(key, tmp_path):
 @pytest.mark.parametrize("key", ["head_mask", "encoder_hidden_states", "encoder_attention_mask"])
 def test_what_is_refused_of_a_call(key):
     for model in (make_model(), make_model().transformer):
-        with pytest.raises(UnsupportedError, match=key):
+        with pytest.raises(InputTypeError, match=key):
             model(random_ids(2, 5), **{key: torch.ones(2, 4)})
         assert model(random_ids(2, 5), **{key: None})[0].shape[:2] == (2, 5)
 

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from oxiformers.errors import ArgumentError
 from oxiformers.layers.layout import Layout
 from oxiformers.layers.ragged import distance_bias_matrix, ragged_attention
 from oxiformers_kernels.softmax import softmax
@@ -78,6 +79,8 @@ def attend_rectangular(
     scale = 1.0 / math.sqrt(q.shape[-1]) if scale is None else scale
     scores = torch.matmul(q, k.transpose(-1, -2))
     lengths = (q.shape[-2], k.shape[-2])
+    if mask is not None:
+        _check_mask(mask, scores)
     bias = None
     if distance_bias is not None:
         bias = distance_bias_matrix(distance_bias, *lengths).to(scores.dtype).unsqueeze(0)
@@ -93,6 +96,17 @@ def attend_rectangular(
     if dropout > 0.0:
         probabilities = F.dropout(probabilities, dropout)
     return torch.matmul(probabilities, v).transpose(1, 2), probabilities
+
+
+def _check_mask(mask: Tensor, scores: Tensor) -> None:
+    fits = all(own in (1, full) for own, full in zip(mask.shape, scores.shape, strict=True))
+    if not fits:
+        raise ArgumentError(
+            f"attention_mask: expected a shape that broadcasts to {tuple(scores.shape)}, got {tuple(mask.shape)}",
+            key="attention_mask",
+            expected=f"broadcasts to {tuple(scores.shape)}",
+            actual=str(tuple(mask.shape)),
+        )
 
 
 def _attend_uniform(

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
 
 from oxiformers.config import Config
-from oxiformers.errors import ArgumentError, InputTypeError, UnsupportedError
+from oxiformers.errors import ArgumentError, InputTypeError
 from oxiformers.layers.cache import Cache
 from oxiformers.layers.cached_attention import CacheStep, lay_out
 from oxiformers.layers.door import Door
 from oxiformers.layers.embedding import check_length
+from oxiformers.layers.inputs import check_options, tokens_of
 from oxiformers.layers.layout import Layout
-
-# Arguments of some decoders in transformers. Python does not check the names of a call's options.
-_WITHOUT = ("head_mask", "encoder_hidden_states", "encoder_attention_mask")
 
 
 class DecoderOptions(TypedDict, total=False):
@@ -37,6 +34,10 @@ class DecoderOptions(TypedDict, total=False):
     return_dict: bool | None
     layout: Layout | None
     cache_position: Tensor | None
+
+
+# token_type_ids: some tokenizers make them, and transformers' decoders, too, have no use for them.
+_OPTIONS = frozenset(DecoderOptions.__annotations__) | {"token_type_ids"}
 
 
 class DecoderDoor(Door):
@@ -76,17 +77,11 @@ class DecoderDoor(Door):
 
         Raises:
             ArgumentError: neither or both of input_ids and inputs_embeds, or sizes that disagree.
-            InputTypeError: the cache is none of oxiformers'.
-            UnsupportedError: an argument of transformers' that would change the numbers, and is not supported.
+            InputTypeError: the cache is none of oxiformers', or an argument is not known.
         """
-        tokens = input_ids if inputs_embeds is None else inputs_embeds
-        if tokens is None or (input_ids is not None and inputs_embeds is not None):
-            raise ArgumentError(
-                "expected exactly one of input_ids and inputs_embeds",
-                key="input_ids",
-                expected="exactly one of input_ids and inputs_embeds",
-                actual="neither" if tokens is None else "both",
-            )
+        check_options(options, _OPTIONS)
+        layout = options.get("layout")
+        tokens = tokens_of(input_ids, inputs_embeds, attention_mask, packed=layout is not None)
         if cache is not None and not isinstance(cache, Cache):
             raise InputTypeError(
                 f"past_key_values: expected an oxiformers.DynamicCache, got {type(cache).__name__}",
@@ -96,15 +91,10 @@ class DecoderDoor(Door):
             cache = Cache()
         self.cache: Cache | None = cache
         self.head_mask = None
-        given: Mapping[str, object] = options
-        for key in _WITHOUT:
-            if given.get(key) is not None:
-                raise UnsupportedError(f"{key} is not supported by decoders", key=key, expected="None")
         self.output_attentions = _chosen(options.get("output_attentions"), config.output_attentions)
         self.output_hidden_states = _chosen(options.get("output_hidden_states"), config.output_hidden_states)
         self.return_dict = _chosen(options.get("return_dict"), config.use_return_dict)
         self._attention_mask = attention_mask
-        layout = options.get("layout")
         self._came_in_laid_out = layout is not None
         if layout is None:
             rectangular = rectangular or self.output_attentions or config.attn_implementation == "eager"

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from oxiformers.config import Config
 from oxiformers.errors import ArgumentError
+from oxiformers.layers.inputs import check_options, require_tensor, tokens_of
 from oxiformers.layers.layout import Layout
 
 
@@ -28,6 +29,10 @@ class ForwardOptions(TypedDict, total=False):
     output_hidden_states: bool | None
     return_dict: bool | None
     layout: Layout | None
+
+
+# use_cache is of no use to an encoder, and transformers' encoders take it all the same.
+_OPTIONS = frozenset(ForwardOptions.__annotations__) | {"use_cache"}
 
 
 class Door:
@@ -75,8 +80,9 @@ class Door:
         self.output_attentions = _choose(options.get("output_attentions"), config.output_attentions)
         self.output_hidden_states = _choose(options.get("output_hidden_states"), config.output_hidden_states)
         self.return_dict = _choose(options.get("return_dict"), config.use_return_dict)
-        tokens = _one_of(input_ids, inputs_embeds)
+        check_options(options, _OPTIONS)
         layout = options.get("layout")
+        tokens = tokens_of(input_ids, inputs_embeds, attention_mask, packed=layout is not None)
         self._came_in_laid_out = layout is not None
         if layout is None:
             rectangular = self.output_attentions or config.attn_implementation == "eager"
@@ -99,8 +105,16 @@ class Door:
 
     def enter_labels(self, labels: Tensor, ignored: int = -100) -> tuple[Tensor, bool]:
         """Labels of tokens as the layout wants them, and whether some under the mask are thereby left out."""
+        require_tensor(labels, "labels")
         if self._came_in_laid_out:
             return labels, False
+        if labels.dim() != 2 or tuple(labels.shape) != self.layout.shape:
+            raise ArgumentError(
+                f"labels: expected shape {self.layout.shape} as the input has, got {tuple(labels.shape)}",
+                key="labels",
+                expected=str(self.layout.shape),
+                actual=str(tuple(labels.shape)),
+            )
         packed = self.layout.pack(labels)
         if self.layout.keep is not None:
             packed = labels.masked_fill(~self.layout.keep, ignored)
@@ -128,18 +142,6 @@ class Door:
 
 def _choose(asked: bool | None, default: bool) -> bool:
     return default if asked is None else asked
-
-
-def _one_of(input_ids: Tensor | None, inputs_embeds: Tensor | None) -> Tensor:
-    tokens = input_ids if inputs_embeds is None else inputs_embeds
-    if tokens is None or (input_ids is not None and inputs_embeds is not None):
-        raise ArgumentError(
-            "expected exactly one of input_ids and inputs_embeds",
-            key="input_ids",
-            expected="exactly one of input_ids and inputs_embeds",
-            actual="neither" if tokens is None else "both",
-        )
-    return tokens
 
 
 def _check_fits(layout: Layout, tokens: Tensor, attention_mask: Tensor | None) -> None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from oxiformers.errors import ArgumentError
+from oxiformers.layers.inputs import Embedding
 from oxiformers.layers.layout import Layout
 
 
@@ -34,10 +35,10 @@ class TextEmbeddings(nn.Module):
         padding_id: int | None,
     ) -> None:
         super().__init__()
-        self.word_embeddings = nn.Embedding(vocabulary, size, padding_idx=padding_id)
-        self.position_embeddings = nn.Embedding(positions, size)
+        self.word_embeddings = Embedding(vocabulary, size, padding_id)
+        self.position_embeddings = Embedding(positions, size, key="position_ids")
         if token_types:
-            self.token_type_embeddings = nn.Embedding(token_types, size)
+            self.token_type_embeddings = Embedding(token_types, size, key="token_type_ids")
         self.has_token_types = token_types > 0
         self.LayerNorm = nn.LayerNorm(size, eps=eps)
         self.dropout = nn.Dropout(dropout)

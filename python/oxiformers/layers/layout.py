@@ -266,7 +266,7 @@ class Layout:
         Where only the first tokens are read, the last layer's output is ``[B, D]`` already, in packing order.
         """
         if self.query is None:
-            return tensor[:, 0]
+            return tensor[:, 0] if tensor.shape[1] else tensor.new_zeros(tensor.shape[0], *tensor.shape[2:])
         starts, ends = self.query.cu_seqlens[:-1], self.query.cu_seqlens[1:]
         index = torch.arange(starts.shape[0], device=starts.device) if self.reads_first else starts
         empty = starts == ends

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from oxiformers.config import Config
+from oxiformers.layers.inputs import cross_entropy, loss_of, require_tensor
 from oxiformers.layers.layout import Layout
 
 
@@ -21,6 +22,7 @@ def sequence_loss(logits: Tensor, labels: Tensor, config: Config) -> Tensor:
         labels: ``[B]`` classes or values, or ``[B, labels]``.
         config: of the model.
     """
+    require_tensor(labels, "labels")
     problem_type = config.problem_type
     if problem_type is None:
         if config.num_labels == 1:
@@ -29,21 +31,33 @@ def sequence_loss(logits: Tensor, labels: Tensor, config: Config) -> Tensor:
             problem_type = "single_label_classification"
         else:
             problem_type = "multi_label_classification"
-        # A traced graph that changed the config would be traced again for it.
-        if not torch.compiler.is_compiling():
-            config.problem_type = problem_type
-    if problem_type == "regression":
-        if config.num_labels == 1:
-            logits, labels = logits.squeeze(), labels.squeeze()
-        return F.mse_loss(logits, labels)
+    loss = _sequence_loss(logits, labels, problem_type, config.num_labels)
+    # A traced graph that changed the config would be traced again for it.
+    if not torch.compiler.is_compiling():
+        config.problem_type = problem_type
+    return loss
+
+
+def _sequence_loss(logits: Tensor, labels: Tensor, problem_type: str, classes: int) -> Tensor:
     if problem_type == "single_label_classification":
-        return F.cross_entropy(logits.view(-1, config.num_labels), labels.view(-1))
-    return F.binary_cross_entropy_with_logits(logits, labels)
+        return cross_entropy(logits.view(-1, classes), labels.view(-1))
+    if problem_type == "regression":
+        if classes == 1:
+            logits, labels = logits.squeeze(), labels.squeeze()
+        return loss_of(_squared_error, logits, labels, f"values {list(logits.shape)}")
+    expected = f"floating-point labels {list(logits.shape)} between 0 and 1"
+    return loss_of(F.binary_cross_entropy_with_logits, logits, labels, expected)
+
+
+def _squared_error(logits: Tensor, labels: Tensor) -> Tensor:
+    if logits.shape != labels.shape:
+        raise ValueError(f"shapes {tuple(logits.shape)} and {tuple(labels.shape)}")
+    return F.mse_loss(logits, labels)
 
 
 def token_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """The mean cross-entropy of tokens ``[..., classes]`` against labels ``[...]``; -100 is left out."""
-    return F.cross_entropy(logits.flatten(0, -2), labels.flatten())
+    return cross_entropy(logits, labels)
 
 
 def span_loss(logits: Tensor, positions: Tensor, layout: Layout) -> Tensor:

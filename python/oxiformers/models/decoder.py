@@ -15,6 +15,7 @@ from oxiformers.config import Config
 from oxiformers.errors import ArgumentError
 from oxiformers.layers.decoder import DecoderLayer
 from oxiformers.layers.decoder_door import DecoderDoor, DecoderOptions
+from oxiformers.layers.inputs import Embedding, cross_entropy, require_tensor
 from oxiformers.layers.linear import Linear
 from oxiformers.layers.rope import RotaryEmbedding
 from oxiformers.logging import get_logger
@@ -114,7 +115,7 @@ class DecoderModel(Decoder):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size, config.pad_token_id)
+        self.embed_tokens = Embedding(config.vocab_size, config.hidden_size, config.pad_token_id)
         self.layers = nn.ModuleList(
             self.layer_class(config, index) for index in range(config.num_hidden_layers)
         )
@@ -247,6 +248,7 @@ def kept_columns(hidden: Tensor, door: DecoderDoor, kept: int | Tensor) -> Tenso
 
 def next_tokens(labels: Tensor, attention_mask: Tensor | None, door: DecoderDoor) -> Tensor:
     """Labels moved to the token that predicts them, as the layout lies; -100 where there is none."""
+    require_tensor(labels, "labels")
     if door.came_in_packed:
         assert door.layout.query is not None
         # The token after a sequence's last one is the first of another, at position 0.
@@ -273,7 +275,7 @@ def next_token_loss(logits: Tensor, targets: Tensor, items: int | Tensor | None 
     """Cross-entropy of ``[..., vocabulary]`` against ``[...]`` in float32: mean, or sum over ``items``."""
     wide = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
     reduction = "mean" if items is None else "sum"
-    loss = F.cross_entropy(wide.flatten(0, -2), targets.flatten().to(logits.device), reduction=reduction)
+    loss = cross_entropy(wide, targets.to(logits.device), reduction)
     if items is None:
         return loss
     return loss / (items.to(loss.device) if isinstance(items, Tensor) else items)

@@ -155,6 +155,7 @@ class EncoderDecoder(PreTrainedModel):
         door = decoder.door(
             outside, decoder_input_ids, decoder_attention_mask, decoder_inputs_embeds, past, attention_mask
         )
+        _check_rows(door, encoded.last_hidden_state, options.get("layout"))
         decoded = decoder(
             door.enter(decoder_input_ids), decoder_attention_mask, encoded.last_hidden_state, attention_mask,
             door.enter(decoder_inputs_embeds), past, options.get("layout"),
@@ -227,6 +228,18 @@ class Seq2SeqLM(EncoderDecoder):
         if layout is not None:
             shifted = shifted.masked_fill(layout.positions(labels.device) == 0, start)
         return shifted.masked_fill(shifted == -100, padding)
+
+
+def _check_rows(door: DecoderDoor, encoded: Tensor | None, layout: Layout | None) -> None:
+    """Raises ArgumentError where the decoder has another number of sequences than the encoder."""
+    if door.layout.shape is None or encoded is None or layout is not None:
+        return
+    if encoded.shape[0] != door.layout.shape[0]:
+        raise ArgumentError(
+            f"decoder_input_ids: {door.layout.shape[0]} sequences for an encoder's {encoded.shape[0]}",
+            key="decoder_input_ids", expected=f"{encoded.shape[0]} sequences",
+            actual=f"{door.layout.shape[0]} sequences",
+        )  # fmt: skip
 
 
 def _sides(

@@ -16,6 +16,7 @@ from oxiformers.config import Config
 from oxiformers.layers.activations import activation
 from oxiformers.layers.decoder_door import DecoderOptions
 from oxiformers.layers.gpt2_names import GPT2MLP, GPT2Attention, GPT2Block
+from oxiformers.layers.inputs import Embedding
 from oxiformers.models.base import PreTrainedModel
 from oxiformers.models.decoder import CausalLM, Decoder
 from oxiformers.models.outputs import (
@@ -90,8 +91,8 @@ class GPT2Model(GPT2PreTrainedModel, Decoder):
 
     def __init__(self, config: GPT2Config) -> None:
         super().__init__(config)
-        self.wte = nn.Embedding(config.vocab_size, config.n_embd)
-        self.wpe = nn.Embedding(config.n_positions, config.n_embd)
+        self.wte = Embedding(config.vocab_size, config.n_embd)
+        self.wpe = Embedding(config.n_positions, config.n_embd, key="position_ids")
         self.drop = nn.Dropout(config.embd_pdrop)
         self.h = nn.ModuleList(GPT2Block(config, index) for index in range(config.n_layer))
         self.ln_f = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)

@@ -18,6 +18,7 @@ from oxiformers.layers.activations import activation
 from oxiformers.layers.cache import EncoderDecoderCache
 from oxiformers.layers.cross_attention import CrossStep
 from oxiformers.layers.decoder_door import DecoderOptions
+from oxiformers.layers.inputs import Embedding
 from oxiformers.layers.layout import Layout
 from oxiformers.layers.linear import Linear
 from oxiformers.layers.t5_names import T5Block, T5LayerNorm, T5NamesAttention
@@ -128,7 +129,7 @@ class T5Stack(Seq2SeqStack, T5PreTrainedModel):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
-        self.embed_tokens = nn.Embedding(config.vocab_size, config.d_model)
+        self.embed_tokens = Embedding(config.vocab_size, config.d_model)
         self.block = nn.ModuleList(T5Block(config, index) for index in range(config.num_layers))
         self.final_layer_norm = T5LayerNorm(config.d_model, config.layer_norm_epsilon)
         self.dropout = nn.Dropout(config.dropout_rate)
@@ -191,7 +192,7 @@ class T5EncoderModel(T5PreTrainedModel):
 
     def __init__(self, config: T5Config) -> None:
         super().__init__(config)
-        self.shared = nn.Embedding(config.vocab_size, config.d_model)
+        self.shared = Embedding(config.vocab_size, config.d_model)
         self.encoder = T5Stack(_of_encoder(config))
         self.post_init()
 
@@ -224,7 +225,7 @@ class T5Model(EncoderDecoder, T5PreTrainedModel):
 
     def __init__(self, config: T5Config) -> None:
         super().__init__(config)
-        self.shared = nn.Embedding(config.vocab_size, config.d_model)
+        self.shared = Embedding(config.vocab_size, config.d_model)
         self.encoder = T5Stack(_of_encoder(config))
         self.decoder = T5Stack(_of_decoder(config))
         self.post_init()
@@ -237,7 +238,7 @@ class T5ForConditionalGeneration(Seq2SeqLM, T5PreTrainedModel):
 
     def __init__(self, config: T5Config) -> None:
         super().__init__(config)
-        self.shared = nn.Embedding(config.vocab_size, config.d_model)
+        self.shared = Embedding(config.vocab_size, config.d_model)
         self.encoder = T5Stack(_of_encoder(config))
         self.decoder = T5Stack(_of_decoder(config))
         self.lm_head = Linear(config.d_model, config.vocab_size, bias=False)
