@@ -63,7 +63,7 @@ def test_packed_equals_padded(name, case):
     inputs = inputs_of(name, case)
     states = {"output_hidden_states": True}
     expected = repacked(answer(subject(name), inputs, states), inputs)
-    flat, layout = packed(inputs)
+    flat, layout = packed(inputs, "position_ids" in row_of(name).takes)
     ours = answer(subject(name), flat, states | {"layout": layout})
     if not inputs["attention_mask"][:, 0].all():
         # Of a padded batch the first column is read, of a packed one the first token.
@@ -152,7 +152,7 @@ def test_one_graph_serves_batches_of_differing_lengths(name):
     for mask in ([9, 4, 1, 6], [2, 3, 8, 7], [5, 5, 6, 1]):
         inputs = inputs_of(name)
         inputs["attention_mask"] = (torch.arange(WIDTH) < torch.tensor(mask)[:, None]).long()
-        flat, layout = packed(inputs)
+        flat, layout = packed(inputs, "position_ids" in row_of(name).takes)
         flat = {key: tensor for key, tensor in flat.items() if not key.startswith("probe.")}
         for ours, expected in zip(
             step(**flat, layout=layout).to_tuple(), model(**flat, layout=layout).to_tuple(), strict=True

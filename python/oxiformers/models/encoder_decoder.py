@@ -10,6 +10,7 @@ from torch import Tensor
 from oxiformers.errors import ArgumentError, InputTypeError
 from oxiformers.layers.cache import EncoderDecoderCache
 from oxiformers.layers.decoder_door import DecoderDoor, DecoderOptions
+from oxiformers.layers.inputs import check_options
 from oxiformers.layers.layout import Layout
 from oxiformers.models.base import PreTrainedModel
 from oxiformers.models.decoder import enter_labels, may_cache, next_token_loss
@@ -30,6 +31,9 @@ class Seq2SeqOptions(DecoderOptions, total=False):
     """
 
     decoder_layout: Layout | None
+
+
+_OPTIONS = frozenset(DecoderOptions.__annotations__) | frozenset(Seq2SeqOptions.__annotations__)
 
 
 class Seq2SeqStack(PreTrainedModel):
@@ -133,6 +137,7 @@ class EncoderDecoder(PreTrainedModel):
         options: Seq2SeqOptions,
     ) -> tuple[DecoderDoor, BaseModelOutput, BaseModelOutputWithPastAndCrossAttentions]:
         """The decoder's door, the encoder's output, and the decoder's as its tokens lie inside."""
+        check_options(options, _OPTIONS)
         shown: DecoderOptions = {
             "output_attentions": options.get("output_attentions"),
             "output_hidden_states": options.get("output_hidden_states"),

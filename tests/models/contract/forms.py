@@ -32,11 +32,11 @@ def padded_further(inputs: Tensors, columns: int) -> Tensors:
     return wider
 
 
-def packed(inputs: Tensors) -> tuple[Tensors, Layout]:
+def packed(inputs: Tensors, takes_positions: bool) -> tuple[Tensors, Layout]:
     """The batch without padding, ``[T, ...]``, in the order of its rows; its columns are the positions."""
     mask = inputs["attention_mask"].bool()
     rest = {name: tensor for name, tensor in inputs.items() if name != "attention_mask"}
-    if "position_ids" not in rest:
+    if takes_positions and "position_ids" not in rest:
         rest["position_ids"] = torch.arange(WIDTH).expand(ROWS, WIDTH)
     flat = {name: tensor[mask] if is_tokenwise(tensor) else tensor for name, tensor in rest.items()}
     for name in SPANS & flat.keys():
