@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
 from oxiformers.errors import ArgumentError, ConfigError, UnsupportedError
+from oxiformers.layers import door
 from oxiformers.layers.embedding import interleaved_sinusoids
 from oxiformers.layers.layout import Layout
-from oxiformers.models import heads
 from oxiformers.models.bert import BertConfig, BertForMaskedLM, BertForSequenceClassification, BertModel
 from oxiformers.models.distilbert import DistilBertConfig, DistilBertModel
 from tests.models.contract.subjects import build, config_values, subject
@@ -100,7 +100,7 @@ def test_head_mask_switches_heads_off():
 
 @pytest.mark.parametrize("attention", [None, "eager"])
 def test_labels_under_the_mask_are_ignored_with_one_warning(attention, caplog):
-    heads._warn_of_masked_labels.cache_clear()
+    door.warn_of_masked_labels.cache_clear()
     model = build("BertForTokenClassification", attn_implementation=attention)
     labels = torch.tensor([[0, 1, 2, -100], [1, 0, 2, 2]])
     with caplog.at_level(logging.WARNING, logger="oxiformers"):

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 
 from oxiformers.errors import ArgumentError, ConfigError
+from oxiformers.layers import door
 from oxiformers.layers.layout import Layout
-from oxiformers.models import decoder
 from oxiformers.models.llama import LlamaConfig, LlamaForCausalLM, LlamaModel
 
 
@@ -48,7 +48,7 @@ def test_the_next_tokens_of_a_trained_model(shared):
 def test_the_loss_is_of_real_tokens(mask, caplog):
     model, ids = make_model(), random_ids(2, 6)
     mask = None if mask is None else torch.tensor(mask)
-    decoder._warn_of_masked_labels.cache_clear()
+    door.warn_of_masked_labels.cache_clear()
     logging.getLogger("oxiformers").propagate = True
     output = model(ids, attention_mask=mask, labels=ids)
     assert [record.levelname for record in caplog.records] == ([] if mask is None else ["WARNING"])

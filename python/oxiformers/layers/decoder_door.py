@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import Any, ClassVar, TypedDict, cast
 
 import torch
 from torch import Tensor
 
 from oxiformers.config import Config
-from oxiformers.errors import ArgumentError, InputTypeError
+from oxiformers.errors import InputTypeError
 from oxiformers.layers.cache import Cache
 from oxiformers.layers.cached_attention import CacheStep, lay_out
-from oxiformers.layers.door import Door
+from oxiformers.layers.door import Door, ForwardOptions, check_fits, choose
 from oxiformers.layers.embedding import check_length
-from oxiformers.layers.inputs import check_options, tokens_of
 from oxiformers.layers.layout import Layout
 
 
@@ -36,19 +35,20 @@ class DecoderOptions(TypedDict, total=False):
     cache_position: Tensor | None
 
 
-# token_type_ids: some tokenizers make them, and transformers' decoders, too, have no use for them.
-_OPTIONS = frozenset(DecoderOptions.__annotations__) | {"token_type_ids"}
-
-
 class DecoderDoor(Door):
     """One call's way in and out.
+
+    Class attributes:
+        options: token_type_ids, which some tokenizers make, are of no use here; transformers' decoders take them.
 
     Attributes:
         cache: what the call continues and adds to; None without a cache.
         And those of Door.
     """
 
-    __slots__ = ("_attention_mask", "cache")
+    options: ClassVar[frozenset[str]] = frozenset(DecoderOptions.__annotations__) | {"token_type_ids"}
+
+    __slots__ = ("_by_distance", "_rectangular", "cache")
 
     def __init__(
         self,
@@ -79,40 +79,32 @@ class DecoderDoor(Door):
             ArgumentError: neither or both of input_ids and inputs_embeds, or sizes that disagree.
             InputTypeError: the cache is none of oxiformers', or an argument is not known.
         """
-        check_options(options, _OPTIONS)
-        layout = options.get("layout")
-        tokens = tokens_of(input_ids, inputs_embeds, attention_mask, packed=layout is not None)
         if cache is not None and not isinstance(cache, Cache):
             raise InputTypeError(
                 f"past_key_values: expected an oxiformers.DynamicCache, got {type(cache).__name__}",
                 key="past_key_values", expected="an oxiformers.DynamicCache", actual=type(cache).__name__,
             )  # fmt: skip
-        if cache is None and may_cache and _chosen(options.get("use_cache"), config.use_cache):
+        if cache is None and may_cache and choose(options.get("use_cache"), config.use_cache):
             cache = Cache()
         self.cache: Cache | None = cache
-        self.head_mask = None
-        self.output_attentions = _chosen(options.get("output_attentions"), config.output_attentions)
-        self.output_hidden_states = _chosen(options.get("output_hidden_states"), config.output_hidden_states)
-        self.return_dict = _chosen(options.get("return_dict"), config.use_return_dict)
-        self._attention_mask = attention_mask
-        self._came_in_laid_out = layout is not None
-        if layout is None:
-            rectangular = rectangular or self.output_attentions or config.attn_implementation == "eager"
-            layout = lay_out(tokens, attention_mask, cache, rectangular=rectangular, by_distance=by_distance)
-        else:
-            expected = layout.shape if layout.query is None else tuple(layout.query.positions.shape)
-            if expected is not None and tuple(tokens.shape[: len(expected)]) != tuple(expected):
-                raise ArgumentError(
-                    f"input_ids: the layout has tokens of shape {tuple(expected)}, got {tuple(tokens.shape)}",
-                    key="input_ids", expected=str(tuple(expected)), actual=str(tuple(tokens.shape)),
-                )  # fmt: skip
-        if self.output_attentions and layout.form != "rectangular":
-            raise ArgumentError(
-                f"output_attentions: a {layout.form} batch has no matrix of attention weights; pass a padded "
-                "batch and its attention_mask instead of layout",
-                key="output_attentions", expected="False with layout=", actual="True",
-            )  # fmt: skip
-        self.layout = layout
+        self._by_distance = by_distance
+        self._rectangular = rectangular
+        # What a decoder's options lack of an encoder's is refused by name.
+        super().__init__(config, cast(ForwardOptions, options), input_ids, attention_mask, inputs_embeds)
+
+    def find_layout(self, tokens: Tensor, rectangular: bool) -> Layout:
+        """The layout of a batch that comes without one."""
+        return lay_out(
+            tokens, self._attention_mask, self.cache,
+            rectangular=rectangular or self._rectangular, by_distance=self._by_distance,
+        )  # fmt: skip
+
+    def check_layout(self, layout: Layout, tokens: Tensor) -> None:
+        """Raises ArgumentError where the layout that was given is not that of the tokens.
+
+        A mask may come with it: the history of a cache has padding of its own.
+        """
+        check_fits(layout, tokens)
 
     def step(self, device: torch.device) -> CacheStep | None:
         """The call's part in the cache; None without a cache."""
@@ -133,7 +125,3 @@ class DecoderDoor(Door):
     def came_in_packed(self) -> bool:
         """Whether the caller's tensors are ``[T, ...]``: then outputs are, too."""
         return self._came_in_laid_out and self.layout.packed
-
-
-def _chosen(asked: bool | None, default: bool) -> bool:
-    return default if asked is None else asked

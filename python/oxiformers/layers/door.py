@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TypedDict
+from functools import cache
+from typing import ClassVar, TypedDict
 
 import torch
 from torch import Tensor
@@ -12,6 +13,9 @@ from oxiformers.config import Config
 from oxiformers.errors import ArgumentError
 from oxiformers.layers.inputs import check_options, require_tensor, tokens_of
 from oxiformers.layers.layout import Layout
+from oxiformers.logging import get_logger
+
+logger = get_logger(__name__)
 
 
 class ForwardOptions(TypedDict, total=False):
@@ -31,12 +35,11 @@ class ForwardOptions(TypedDict, total=False):
     layout: Layout | None
 
 
-# use_cache is of no use to an encoder, and transformers' encoders take it all the same.
-_OPTIONS = frozenset(ForwardOptions.__annotations__) | {"use_cache"}
-
-
 class Door:
     """One call's way in and out.
+
+    Class attributes:
+        options: what a call may name. use_cache is of no use to an encoder, and transformers' take it all the same.
 
     Attributes:
         layout: how the batch lies inside.
@@ -44,8 +47,12 @@ class Door:
         output_attentions, output_hidden_states, return_dict: what the call asks for, or else the config.
     """
 
+    options: ClassVar[frozenset[str]] = frozenset(ForwardOptions.__annotations__) | {"use_cache"}
+
     __slots__ = (
+        "_attention_mask",
         "_came_in_laid_out",
+        "_first_column",
         "head_mask",
         "layout",
         "output_attentions",
@@ -76,19 +83,21 @@ class Door:
         Raises:
             ArgumentError: neither or both of input_ids and inputs_embeds, or sizes that contradict another.
         """
-        self.head_mask = options.get("head_mask")
-        self.output_attentions = _choose(options.get("output_attentions"), config.output_attentions)
-        self.output_hidden_states = _choose(options.get("output_hidden_states"), config.output_hidden_states)
-        self.return_dict = _choose(options.get("return_dict"), config.use_return_dict)
-        check_options(options, _OPTIONS)
+        check_options(options, self.options)
         layout = options.get("layout")
         tokens = tokens_of(input_ids, inputs_embeds, attention_mask, packed=layout is not None)
+        self.head_mask = options.get("head_mask")
+        self.output_attentions = choose(options.get("output_attentions"), config.output_attentions)
+        self.output_hidden_states = choose(options.get("output_hidden_states"), config.output_hidden_states)
+        self.return_dict = choose(options.get("return_dict"), config.use_return_dict)
+        self._attention_mask = attention_mask
+        self._first_column = first_column
         self._came_in_laid_out = layout is not None
         if layout is None:
             rectangular = self.output_attentions or config.attn_implementation == "eager"
-            layout = Layout.of(tokens, attention_mask, rectangular=rectangular, first_column=first_column)
+            layout = self.find_layout(tokens, rectangular)
         else:
-            _check_fits(layout, tokens, attention_mask)
+            self.check_layout(layout, tokens)
         if self.output_attentions and layout.form != "rectangular":
             raise ArgumentError(
                 f"output_attentions: a {layout.form} batch has no matrix of attention weights; pass a padded "
@@ -103,11 +112,28 @@ class Door:
         """``[B, S, ...]`` as the layout wants it."""
         return tensor if tensor is None or self._came_in_laid_out else self.layout.pack(tensor)
 
-    def enter_labels(self, labels: Tensor, ignored: int = -100) -> tuple[Tensor, bool]:
-        """Labels of tokens as the layout wants them, and whether some under the mask are thereby left out."""
+    def find_layout(self, tokens: Tensor, rectangular: bool) -> Layout:
+        """The layout of a batch that comes without one."""
+        return Layout.of(
+            tokens, self._attention_mask, rectangular=rectangular, first_column=self._first_column
+        )
+
+    def check_layout(self, layout: Layout, tokens: Tensor) -> None:
+        """Raises ArgumentError where the layout that was given is not that of the tokens."""
+        if self._attention_mask is not None:
+            raise ArgumentError(
+                "attention_mask: the layout says already which tokens there are",
+                key="attention_mask",
+                expected="None with layout=",
+                actual=str(tuple(self._attention_mask.shape)),
+            )
+        check_fits(layout, tokens)
+
+    def enter_labels(self, labels: Tensor, ignored: int = -100) -> Tensor:
+        """Labels of tokens as the layout wants them; those under the mask are left out, with one warning."""
         require_tensor(labels, "labels")
         if self._came_in_laid_out:
-            return labels, False
+            return labels
         if labels.dim() != 2 or tuple(labels.shape) != self.layout.shape:
             raise ArgumentError(
                 f"labels: expected shape {self.layout.shape} as the input has, got {tuple(labels.shape)}",
@@ -119,8 +145,10 @@ class Door:
         if self.layout.keep is not None:
             packed = labels.masked_fill(~self.layout.keep, ignored)
         if packed is labels or torch.compiler.is_compiling():
-            return packed, False
-        return packed, bool((labels != ignored).sum() > (packed != ignored).sum())
+            return packed
+        if bool((labels != ignored).sum() > (packed != ignored).sum()):
+            warn_of_masked_labels()
+        return packed
 
     def leave(self, tensor: Tensor) -> Tensor:
         """Tokens as the caller's batch lies, with zeros at padding."""
@@ -140,18 +168,13 @@ class Door:
         return tuple(weights.masked_fill(~keep[:, None, :, None], 0.0) for weights in attentions)
 
 
-def _choose(asked: bool | None, default: bool) -> bool:
+def choose(asked: bool | None, default: bool) -> bool:
+    """What a call asks for, or else the default."""
     return default if asked is None else asked
 
 
-def _check_fits(layout: Layout, tokens: Tensor, attention_mask: Tensor | None) -> None:
-    if attention_mask is not None:
-        raise ArgumentError(
-            "attention_mask: the layout says already which tokens there are",
-            key="attention_mask",
-            expected="None with layout=",
-            actual=str(tuple(attention_mask.shape)),
-        )
+def check_fits(layout: Layout, tokens: Tensor) -> None:
+    """Raises ArgumentError where the tokens are not as many as the layout says."""
     expected = layout.shape if layout.query is None else layout.query.positions.shape
     if expected is not None and tokens.shape[: len(expected)] != expected:
         raise ArgumentError(
@@ -160,3 +183,9 @@ def _check_fits(layout: Layout, tokens: Tensor, attention_mask: Tensor | None) -
             expected=str(tuple(expected)),
             actual=str(tuple(tokens.shape)),
         )
+
+
+@cache
+def warn_of_masked_labels() -> None:
+    """Says once that labels at padding are left out."""
+    logger.warning("labels at padding are ignored: the attention mask hides their tokens")

@@ -15,6 +15,7 @@ from oxiformers.config import Config
 from oxiformers.errors import ArgumentError
 from oxiformers.layers.decoder import DecoderLayer
 from oxiformers.layers.decoder_door import DecoderDoor, DecoderOptions
+from oxiformers.layers.door import warn_of_masked_labels
 from oxiformers.layers.inputs import Embedding, cross_entropy, require_tensor
 from oxiformers.layers.linear import Linear
 from oxiformers.layers.rope import RotaryEmbedding
@@ -257,18 +258,9 @@ def next_tokens(labels: Tensor, attention_mask: Tensor | None, door: DecoderDoor
     if attention_mask is not None and attention_mask.dim() == 2:
         padding = attention_mask[:, -labels.shape[1] :] == 0
         if not torch.compiler.is_compiling() and bool((padding & (labels != -100)).any()):
-            _warn_of_masked_labels()
+            warn_of_masked_labels()
         labels = labels.masked_fill(padding, -100)
-    moved, _ = door.enter_labels(F.pad(labels[:, 1:], (0, 1), value=-100))
-    return moved
-
-
-def enter_labels(door: DecoderDoor, labels: Tensor) -> Tensor:
-    """Labels of the tokens themselves, as the layout lies; those of padding are left out, with a warning."""
-    entered, masked = door.enter_labels(labels)
-    if masked:
-        _warn_of_masked_labels()
-    return entered
+    return door.enter_labels(F.pad(labels[:, 1:], (0, 1), value=-100))
 
 
 def next_token_loss(logits: Tensor, targets: Tensor, items: int | Tensor | None = None) -> Tensor:
@@ -279,11 +271,6 @@ def next_token_loss(logits: Tensor, targets: Tensor, items: int | Tensor | None 
     if items is None:
         return loss
     return loss / (items.to(loss.device) if isinstance(items, Tensor) else items)
-
-
-@cache
-def _warn_of_masked_labels() -> None:
-    logger.warning("labels at padding are ignored: the attention mask hides their tokens")
 
 
 @cache

@@ -13,7 +13,7 @@ from oxiformers.layers.decoder_door import DecoderDoor, DecoderOptions
 from oxiformers.layers.inputs import check_options
 from oxiformers.layers.layout import Layout
 from oxiformers.models.base import PreTrainedModel
-from oxiformers.models.decoder import enter_labels, may_cache, next_token_loss
+from oxiformers.models.decoder import may_cache, next_token_loss
 from oxiformers.models.outputs import (
     BaseModelOutput,
     BaseModelOutputWithPastAndCrossAttentions,
@@ -206,7 +206,7 @@ class Seq2SeqLM(EncoderDecoder):
         assert decoded.last_hidden_state is not None
         logits, loss = self.score(decoded.last_hidden_state), None
         if labels is not None:
-            loss = next_token_loss(logits, enter_labels(door, labels), num_items_in_batch)
+            loss = next_token_loss(logits, door.enter_labels(labels), num_items_in_batch)
         output = Seq2SeqLMOutput(loss=loss, logits=door.leave(logits), **_sides(door, encoded, decoded))
         return output if door.return_dict else output.to_tuple()
 

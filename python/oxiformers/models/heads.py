@@ -8,7 +8,6 @@ An architecture mixes one into its own base class, owns the parameters, and says
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any, ClassVar, Unpack, cast
 
 import torch
@@ -18,7 +17,6 @@ from oxiformers.config import Config
 from oxiformers.layers.door import Door, ForwardOptions
 from oxiformers.layers.layout import Layout
 from oxiformers.layers.loss import sequence_loss, span_loss, token_loss
-from oxiformers.logging import get_logger
 from oxiformers.models.base import PreTrainedModel
 from oxiformers.models.outputs import (
     MaskedLMOutput,
@@ -26,8 +24,6 @@ from oxiformers.models.outputs import (
     SequenceClassifierOutput,
     TokenClassifierOutput,
 )
-
-logger = get_logger(__name__)
 
 
 class EncoderHead(PreTrainedModel):
@@ -127,7 +123,7 @@ class TokenScores(EncoderHead):
         )
         logits = self.score(encoded.last_hidden_state)
         output = self.output_class(
-            loss=None if labels is None else token_loss(logits, _enter_labels(door, labels)),
+            loss=None if labels is None else token_loss(logits, door.enter_labels(labels)),
             logits=door.leave(logits),
             hidden_states=door.leave_states(encoded.hidden_states),
             attentions=door.leave_attentions(encoded.attentions),
@@ -195,15 +191,3 @@ class QuestionAnswering(EncoderHead):
             attentions=door.leave_attentions(encoded.attentions),
         )
         return output if door.return_dict else output.to_tuple()
-
-
-def _enter_labels(door: Door, labels: Tensor) -> Tensor:
-    labels, masked = door.enter_labels(labels)
-    if masked:
-        _warn_of_masked_labels()
-    return labels
-
-
-@cache
-def _warn_of_masked_labels() -> None:
-    logger.warning("labels at padding are ignored: the attention mask hides their tokens")
