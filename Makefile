@@ -45,10 +45,6 @@ test: develop .venv/.test .venv-457/.made .venv-523/.made ## Run every test: Rus
 	$(BIN)/python -m pytest
 	TRITON_INTERPRET=1 $(BIN)/python -m pytest -m "interpreter and not gpu" tests/kernels
 
-.PHONY: test-long
-test-long: develop .venv/.test .venv-457/.made .venv-523/.made ## Run the tests that take minutes each
-	$(BIN)/python -m pytest -m long
-
 .PHONY: parity
 parity: develop .venv/.test .venv-523/.made ## Compare tokenization with tokenizers over the whole shared corpora
 	$(BIN)/python tests/core/parity.py
