@@ -10,7 +10,7 @@ use pyo3::exceptions::{PyOverflowError, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-use crate::error::to_py;
+use crate::error::{input_type_error, to_py};
 
 type Flat<'py> = Bound<'py, PyArray1<i64>>;
 type Rectangle<'py> = Bound<'py, PyArray2<i64>>;
@@ -91,19 +91,6 @@ fn wrong_type(value: &Bound<'_, PyAny>, expected: &str, key: String) -> PyErr {
         Err(error) => return error,
     };
     input_type_error(value.py(), &key, expected, &actual)
-}
-
-fn input_type_error(py: Python<'_>, key: &str, expected: &str, actual: &str) -> PyErr {
-    let build = || -> PyResult<PyErr> {
-        let fields = pyo3::types::PyDict::new(py);
-        fields.set_item("key", key)?;
-        fields.set_item("expected", expected)?;
-        fields.set_item("actual", actual)?;
-        let message = format!("{key}: expected {expected}, got {actual}");
-        let class = py.import("oxiformers.errors")?.getattr("InputTypeError")?;
-        Ok(PyErr::from_value(class.call((message,), Some(&fields))?))
-    };
-    build().unwrap_or_else(|lookup_failed| lookup_failed)
 }
 
 /// Calls `work` with all features as slices.

@@ -47,6 +47,20 @@ fn build(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
     Ok(PyErr::from_value(value))
 }
 
+/// `InputTypeError` for an item of the wrong type.
+pub fn input_type_error(py: Python<'_>, key: &str, expected: &str, actual: &str) -> PyErr {
+    let build = || -> PyResult<PyErr> {
+        let fields = PyDict::new(py);
+        fields.set_item("key", key)?;
+        fields.set_item("expected", expected)?;
+        fields.set_item("actual", actual)?;
+        let message = format!("{key}: expected {expected}, got {actual}");
+        let class = py.import("oxiformers.errors")?.getattr("InputTypeError")?;
+        Ok(PyErr::from_value(class.call((message,), Some(&fields))?))
+    };
+    build().unwrap_or_else(|lookup_failed| lookup_failed)
+}
+
 /// Runs `work` without the interpreter lock and maps its error: the one door for both.
 pub fn detach<T: Send>(
     py: Python<'_>,

@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 use std::ops::Range;
 
-use crate::error::to_py;
+use crate::error::{input_type_error, to_py};
 
 /// The strings of one argument. They are held here, so changing the caller's list meanwhile does no harm.
 pub struct Texts<'py> {
@@ -14,20 +14,6 @@ pub struct Texts<'py> {
     /// The strings of each item; None where it is absent. Empty: item `i` is string `i`.
     spans: Vec<Option<Range<usize>>>,
     split: bool,
-}
-
-/// `InputTypeError` for an item of the wrong type.
-pub fn input_type_error(py: Python<'_>, key: &str, expected: &str, actual: &str) -> PyErr {
-    let build = || -> PyResult<PyErr> {
-        let fields = PyDict::new(py);
-        fields.set_item("key", key)?;
-        fields.set_item("expected", expected)?;
-        fields.set_item("actual", actual)?;
-        let message = format!("{key}: expected {expected}, got {actual}");
-        let class = py.import("oxiformers.errors")?.getattr("InputTypeError")?;
-        Ok(PyErr::from_value(class.call((message,), Some(&fields))?))
-    };
-    build().unwrap_or_else(|lookup_failed| lookup_failed)
 }
 
 /// An object's type as an error names it.
