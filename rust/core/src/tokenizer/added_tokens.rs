@@ -119,15 +119,15 @@ impl AddedVocabulary {
 
     /// Follows a change of the normalizer.
     pub fn refresh(&mut self, normalizer: Option<&Normalizer>) -> Result<()> {
-        self.forms = self
-            .tokens
-            .iter()
-            .filter(|(_, token)| token.normalized)
-            .filter_map(|(id, token)| {
-                let form = normalizer?.normalize(&token.content);
-                (form != token.content).then_some((*id, form))
-            })
-            .collect();
+        self.forms.clear();
+        if let Some(normalizer) = normalizer {
+            for (id, token) in self.tokens.iter().filter(|(_, token)| token.normalized) {
+                let form = normalizer.normalize(&token.content)?;
+                if form != token.content {
+                    self.forms.insert(*id, form);
+                }
+            }
+        }
         let pattern = |(id, token): (&u32, &AddedToken)| (token.normalized, *id, token.content.clone());
         let all: Vec<(bool, u32, String)> = self.tokens.iter().map(pattern).collect();
         self.raw =

@@ -1,7 +1,8 @@
 //! What each character becomes under a BERT normalizer and pre-tokenizer, worked out a page at a time.
 
 use super::model::WordPiece;
-use super::normalizer::{Character, Normalizer};
+use super::normalizer::BertNormalizer;
+use super::text::Character;
 use super::unicode::is_punctuation;
 use std::sync::OnceLock;
 use unicode_normalization_alignments::char::canonical_combining_class;
@@ -25,7 +26,7 @@ const PAGES: usize = 0x110000 / PAGE;
 /// A page is made when one of its characters is first met.
 #[derive(Debug)]
 pub(super) struct Characters {
-    normalizer: Option<Normalizer>,
+    normalizer: Option<BertNormalizer>,
     ascii: [u64; 256],
     pages: Vec<OnceLock<Page>>,
 }
@@ -38,7 +39,7 @@ struct Page {
 
 impl Characters {
     /// For a normalizer and the model that knows the characters which stand alone.
-    pub fn new(normalizer: Option<Normalizer>, model: &WordPiece) -> Self {
+    pub fn new(normalizer: Option<BertNormalizer>, model: &WordPiece) -> Self {
         let pages = (0..PAGES).map(|_| OnceLock::new()).collect();
         let mut characters = Self { normalizer, ascii: [0; 256], pages };
         let mut long = Vec::new();
@@ -92,9 +93,8 @@ impl Characters {
 
     fn work_out(&self, c: char, model: &WordPiece, long: &mut Vec<u8>) -> u64 {
         let mut normalized = vec![Character { value: c, start: 0, end: 1 }];
-        if let Some(normalizer) = &self.normalizer {
-            normalizer.apply(&mut normalized);
-            let Normalizer::Bert(bert) = normalizer;
+        if let Some(bert) = &self.normalizer {
+            bert.apply(&mut normalized);
             if bert.strips_accents()
                 && normalized.iter().any(|part| canonical_combining_class(part.value) != 0)
             {

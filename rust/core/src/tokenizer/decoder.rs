@@ -2,6 +2,7 @@
 
 use super::json::Node;
 use crate::Result;
+use serde_json::{Value, json};
 
 /// How tokens are put together. Without one they are joined by spaces.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +34,12 @@ impl Decoder {
         match self {
             Self::WordPiece { .. } => "WordPiece",
         }
+    }
+
+    /// The object in a tokenizer.json.
+    pub fn to_json(&self) -> Value {
+        let Self::WordPiece { prefix, cleanup } = self;
+        json!({"type": "WordPiece", "prefix": prefix, "cleanup": cleanup})
     }
 
     /// Puts tokens together.

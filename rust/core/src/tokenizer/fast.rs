@@ -48,10 +48,14 @@ impl WordTable {
         let Model::WordPiece(model) = &*tokenizer.model else {
             return None;
         };
-        if tokenizer.pre_tokenizer != Some(PreTokenizer::Bert) {
+        let (Some(PreTokenizer::Bert), normalizer) = (&tokenizer.pre_tokenizer, &tokenizer.normalizer) else {
             return None;
-        }
-        let normalizer = tokenizer.normalizer;
+        };
+        let normalizer = match normalizer.as_ref().map(Normalizer::as_bert) {
+            Some(None) => return None,
+            Some(Some(bert)) => Some(*bert),
+            None => None,
+        };
         let seed = Seed::get();
         let words = || {
             model
@@ -72,11 +76,7 @@ impl WordTable {
                 *slot = Slot { low: key as u64, high: (key >> 64) as u64, id };
             }
         }
-        let fold = if normalizer.is_some_and(|Normalizer::Bert(bert)| bert.lowercase) {
-            u64::MAX / 0xFF * 0x20
-        } else {
-            0
-        };
+        let fold = if normalizer.is_some_and(|bert| bert.lowercase) { u64::MAX / 0xFF * 0x20 } else { 0 };
         Some(Self { slots, seed, characters: Characters::new(normalizer, model), fold })
     }
 

@@ -20,6 +20,7 @@ mod post_processor;
 mod pre_tokenizer;
 mod rows;
 mod segments;
+mod text;
 mod truncation;
 mod unicode;
 mod vocab;
@@ -36,6 +37,7 @@ pub use padding::{Padding, PaddingLength};
 pub use post_processor::PostProcessor;
 pub use pre_tokenizer::PreTokenizer;
 pub use rows::{Rows, Wanted};
+pub use text::{Character, Edges, Text, Words};
 pub use truncation::{Truncation, TruncationStrategy};
 
 use crate::{Error, Result, parallel};
@@ -102,7 +104,7 @@ impl Tokenizer {
     /// The same tokenizer with another normalizer.
     pub fn with_normalizer(&self, normalizer: Option<Normalizer>) -> Result<Self> {
         let mut tokenizer = Self { normalizer, table: None, ..self.clone() };
-        tokenizer.added.refresh(normalizer.as_ref())?;
+        tokenizer.added.refresh(tokenizer.normalizer.as_ref())?;
         tokenizer.table = WordTable::new(&tokenizer).map(Arc::new);
         Ok(tokenizer)
     }
@@ -126,8 +128,8 @@ impl Tokenizer {
     }
 
     /// The pre-tokenizer.
-    pub fn pre_tokenizer(&self) -> Option<PreTokenizer> {
-        self.pre_tokenizer
+    pub fn pre_tokenizer(&self) -> Option<&PreTokenizer> {
+        self.pre_tokenizer.as_ref()
     }
 
     /// The model.

@@ -2,8 +2,8 @@
 
 use super::encoding::Encoding;
 use super::model::Piece;
-use super::normalizer::Normalized;
 use super::segments::{Segment, Segments};
+use super::text::{Edges, Text, Words, characters};
 use super::{Sequence, Tokenizer};
 use crate::{Error, Result};
 use std::ops::Range;
@@ -135,15 +135,27 @@ impl Tokenizer {
 
     /// Text without added tokens; its first character has index `first` in the whole.
     fn encode_piece(&self, piece: &str, first: u32, scope: Scope, target: &mut Target<'_>) -> Result<()> {
-        let normalized = Normalized::new(self.normalizer.as_ref(), piece, first);
-        let matcher = self.added.normalized();
-        for segment in Segments::new(&self.added, matcher, normalized.text(), scope.split_special, false) {
+        let mut characters = characters(piece, first);
+        if let Some(normalizer) = &self.normalizer {
+            normalizer.apply(&mut characters, Edges::BOTH)?;
+        }
+        let text = Text::from_characters(&characters);
+        let Some(matcher) = self.added.normalized() else {
+            let whole = 0..text.text().len();
+            return self.encode_words(Words::new(text, whole), scope, target);
+        };
+        for segment in Segments::new(&self.added, Some(matcher), text.text(), scope.split_special, false) {
             match segment {
                 Segment::Token(id, range) => {
-                    let offsets = normalized.original(range.clone());
-                    target.added(id, normalized.slice(range), self.usual_text(id), offsets);
+                    let offsets = text.original(range.clone());
+                    target.added(id, text.slice(range), self.usual_text(id), offsets);
                 }
-                Segment::Text(range) => self.encode_words(&normalized, range, scope, target)?,
+                Segment::Text(range) => {
+                    let part: Vec<_> = text.characters(range).collect();
+                    let part = Text::from_characters(&part);
+                    let whole = 0..part.text().len();
+                    self.encode_words(Words::new(part, whole), scope, target)?;
+                }
             }
             if scope.reached(target.encoding.len()) {
                 break;
@@ -152,36 +164,22 @@ impl Tokenizer {
         Ok(())
     }
 
-    fn encode_words(
-        &self,
-        normalized: &Normalized,
-        range: Range<usize>,
-        scope: Scope,
-        target: &mut Target<'_>,
-    ) -> Result<()> {
-        let mut failed = None;
-        let mut encode = |word: Range<usize>| {
-            if failed.is_some() || scope.reached(target.encoding.len()) {
-                return;
-            }
-            let start = range.start + word.start;
-            target.pieces.clear();
-            let text = normalized.slice(start..range.start + word.end);
-            if let Err(error) = self.model.tokenize(text, &mut target.pieces) {
-                failed = Some(error);
-            }
-            let number = target.word();
-            let mut from = start;
-            for piece in &target.pieces {
-                let to = start + piece.end as usize;
-                target.encoding.push(piece.id, normalized.original(from..to), number);
-                from = to;
-            }
-        };
-        match self.pre_tokenizer {
-            Some(pre_tokenizer) => pre_tokenizer.split(normalized.slice(range.clone()), encode),
-            None => encode(0..range.len()),
+    fn encode_words(&self, mut words: Words, scope: Scope, target: &mut Target<'_>) -> Result<()> {
+        if let Some(pre_tokenizer) = &self.pre_tokenizer {
+            pre_tokenizer.apply(&mut words)?;
         }
-        failed.map_or(Ok(()), Err)
+        for word in words.ranges {
+            if scope.reached(target.encoding.len()) {
+                break;
+            }
+            target.pieces.clear();
+            self.model.tokenize(words.text.slice(word.clone()), &mut target.pieces)?;
+            let number = target.word();
+            for piece in &target.pieces {
+                let range = word.start + piece.start as usize..word.start + piece.end as usize;
+                target.encoding.push(piece.id, words.text.original(range), number);
+            }
+        }
+        Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use super::encoding::Encoding;
 use super::json::{Node, quoted};
 use crate::Result;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// A part of a template.
@@ -106,6 +107,14 @@ impl PostProcessor {
         }
     }
 
+    /// The object in a tokenizer.json.
+    pub fn to_json(&self) -> Value {
+        match self {
+            Self::Bert { cls, sep, .. } => json!({"type": "BertProcessing", "sep": sep, "cls": cls}),
+            Self::Template(template) => template.to_json(),
+        }
+    }
+
     /// The parts that are used; BertProcessing leaves sequences as they are without special tokens, which comes to
     /// the same.
     pub fn parts(&self, pair: bool) -> &[Part] {
@@ -191,6 +200,31 @@ impl Template {
             });
         }
         Ok(parts)
+    }
+
+    fn to_json(&self) -> Value {
+        json!({
+            "type": "TemplateProcessing",
+            "single": self.parts_to_json(&self.single),
+            "pair": self.parts_to_json(&self.pair),
+            "special_tokens": self.special.iter().map(|token| {
+                let (ids, texts): (Vec<u32>, Vec<&str>) = token.tokens.iter().map(|(id, text)| (*id, &**text)).unzip();
+                (token.name.clone(), json!({"id": token.name, "ids": ids, "tokens": texts}))
+            }).collect::<serde_json::Map<String, Value>>(),
+        })
+    }
+
+    fn parts_to_json(&self, parts: &[Part]) -> Vec<Value> {
+        let part = |part: &Part| match part {
+            Part::Sequence { index, type_id } => {
+                json!({"Sequence": {"id": if *index == 0 { "A" } else { "B" }, "type_id": type_id}})
+            }
+            Part::Special { index, type_id } => {
+                let name = self.special.get(*index).map(|token| &token.name);
+                json!({"SpecialToken": {"id": name, "type_id": type_id}})
+            }
+        };
+        parts.iter().map(part).collect()
     }
 
     /// The tokens of a special part.

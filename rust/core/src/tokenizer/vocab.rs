@@ -3,6 +3,7 @@
 use super::hash::Seed;
 use super::json::{Node, quoted};
 use crate::Result;
+use serde::{Serialize, Serializer};
 use std::collections::HashMap;
 
 /// Token texts in one string, found by text and by id.
@@ -127,5 +128,12 @@ impl Vocab {
     /// All tokens by ascending id.
     pub fn iter(&self) -> impl Iterator<Item = (&str, u32)> {
         self.entries.iter().map(|entry| (self.text(*entry), entry.id))
+    }
+}
+
+/// An object of ids by token.
+impl Serialize for Vocab {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
     }
 }

@@ -207,12 +207,12 @@ impl PyTokenizer {
 
     #[getter]
     fn normalizer_type(&self) -> Option<&'static str> {
-        self.tokenizer.normalizer().map(|Normalizer::Bert(_)| "BertNormalizer")
+        self.tokenizer.normalizer().map(Normalizer::name)
     }
 
     #[getter]
     fn normalizer_options<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
-        let Some(Normalizer::Bert(bert)) = self.tokenizer.normalizer() else {
+        let Some(bert) = self.tokenizer.normalizer().and_then(Normalizer::as_bert) else {
             return Ok(None);
         };
         let dict = PyDict::new(py);

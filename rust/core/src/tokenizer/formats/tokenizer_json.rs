@@ -2,7 +2,6 @@
 
 use super::{SavedPadding, SavedTruncation, read_text};
 use crate::tokenizer::json::{Node, parse, quoted};
-use crate::tokenizer::post_processor::{Part, Template};
 use crate::tokenizer::{
     AddedToken, Decoder, Model, Normalizer, PostProcessor, PreTokenizer, Side, Tokenizer, TruncationStrategy,
 };
@@ -65,37 +64,12 @@ impl Serialize for Tokenizer {
         map.serialize_entry("padding", &self.padding.as_ref().map(padding))?;
         let added: Vec<Value> = self.added_tokens().map(|(id, token)| added_token(id, token)).collect();
         map.serialize_entry("added_tokens", &added)?;
-        map.serialize_entry("normalizer", &self.normalizer.as_ref().map(normalizer))?;
-        let pre_tokenizer = self.pre_tokenizer.map(|pre_tokenizer| json!({"type": pre_tokenizer.name()}));
-        map.serialize_entry("pre_tokenizer", &pre_tokenizer)?;
-        map.serialize_entry("post_processor", &self.post_processor.as_ref().map(post_processor))?;
-        map.serialize_entry("decoder", &self.decoder.as_ref().map(decoder))?;
-        map.serialize_entry("model", &ModelJson(&self.model))?;
+        map.serialize_entry("normalizer", &self.normalizer.as_ref().map(Normalizer::to_json))?;
+        map.serialize_entry("pre_tokenizer", &self.pre_tokenizer.as_ref().map(PreTokenizer::to_json))?;
+        map.serialize_entry("post_processor", &self.post_processor.as_ref().map(PostProcessor::to_json))?;
+        map.serialize_entry("decoder", &self.decoder.as_ref().map(Decoder::to_json))?;
+        map.serialize_entry("model", &*self.model)?;
         map.end()
-    }
-}
-
-struct ModelJson<'m>(&'m Model);
-
-impl Serialize for ModelJson<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("type", self.0.name())?;
-        map.serialize_entry("unk_token", self.0.unk_token())?;
-        if let Model::WordPiece(model) = self.0 {
-            map.serialize_entry("continuing_subword_prefix", model.prefix())?;
-            map.serialize_entry("max_input_chars_per_word", &model.max_input_chars_per_word())?;
-        }
-        map.serialize_entry("vocab", &VocabJson(self.0))?;
-        map.end()
-    }
-}
-
-struct VocabJson<'m>(&'m Model);
-
-impl Serialize for VocabJson<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.vocab().iter())
     }
 }
 
@@ -138,48 +112,4 @@ fn added_token(id: u32, token: &AddedToken) -> Value {
         "normalized": token.normalized,
         "special": token.special,
     })
-}
-
-fn normalizer(normalizer: &Normalizer) -> Value {
-    let Normalizer::Bert(bert) = normalizer;
-    json!({
-        "type": "BertNormalizer",
-        "clean_text": bert.clean_text,
-        "handle_chinese_chars": bert.handle_chinese_chars,
-        "strip_accents": bert.strip_accents,
-        "lowercase": bert.lowercase,
-    })
-}
-
-fn decoder(decoder: &Decoder) -> Value {
-    let Decoder::WordPiece { prefix, cleanup } = decoder;
-    json!({"type": "WordPiece", "prefix": prefix, "cleanup": cleanup})
-}
-
-fn post_processor(processor: &PostProcessor) -> Value {
-    match processor {
-        PostProcessor::Bert { cls, sep, .. } => json!({"type": "BertProcessing", "sep": sep, "cls": cls}),
-        PostProcessor::Template(template) => json!({
-            "type": "TemplateProcessing",
-            "single": parts(&template.single, template),
-            "pair": parts(&template.pair, template),
-            "special_tokens": template.special.iter().map(|token| {
-                let (ids, texts): (Vec<u32>, Vec<&str>) = token.tokens.iter().map(|(id, text)| (*id, &**text)).unzip();
-                (token.name.clone(), json!({"id": token.name, "ids": ids, "tokens": texts}))
-            }).collect::<serde_json::Map<String, Value>>(),
-        }),
-    }
-}
-
-fn parts(parts: &[Part], template: &Template) -> Vec<Value> {
-    let part = |part: &Part| match part {
-        Part::Sequence { index, type_id } => {
-            json!({"Sequence": {"id": if *index == 0 { "A" } else { "B" }, "type_id": type_id}})
-        }
-        Part::Special { index, type_id } => {
-            let name = template.special.get(*index).map(|token| &token.name);
-            json!({"SpecialToken": {"id": name, "type_id": type_id}})
-        }
-    };
-    parts.iter().map(part).collect()
 }

@@ -10,14 +10,23 @@ pub use wordpiece::WordPiece;
 use super::json::Node;
 use super::vocab::Vocab;
 use crate::{Error, Result};
+use serde::{Serialize, Serializer};
 
-/// One token of a word: its id and where it ends, in bytes from the word's start.
+/// One token of a word: its id and its bytes, counted from the word's start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Piece {
     /// The token's id.
     pub id: u32,
+    /// Its first byte.
+    pub start: u32,
     /// The byte after its last one.
     pub end: u32,
+}
+
+/// Lists a model uses again from word to word.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    pieces: Vec<Piece>,
 }
 
 /// The tokenization algorithm with its vocabulary.
@@ -80,7 +89,12 @@ impl Model {
         let before = pieces.len();
         let unknown = match self {
             Self::WordPiece(model) => {
-                if model.tokenize(word.as_bytes(), |id, end| pieces.push(Piece { id, end: end as u32 })) {
+                let mut start = 0;
+                let push = |id, end| {
+                    pieces.push(Piece { id, start, end: end as u32 });
+                    start = end as u32;
+                };
+                if model.tokenize(word.as_bytes(), push) {
                     return Ok(());
                 }
                 model.unk_id()
@@ -89,7 +103,15 @@ impl Model {
         };
         pieces.truncate(before);
         let id = unknown.ok_or_else(|| self.missing_unknown())?;
-        pieces.push(Piece { id, end: word.len() as u32 });
+        pieces.push(Piece { id, start: 0, end: word.len() as u32 });
+        Ok(())
+    }
+
+    /// Appends the ids of a non-empty word.
+    pub fn ids(&self, word: &str, scratch: &mut Scratch, ids: &mut Vec<u32>) -> Result<()> {
+        scratch.pieces.clear();
+        self.tokenize(word, &mut scratch.pieces)?;
+        ids.extend(scratch.pieces.iter().map(|piece| piece.id));
         Ok(())
     }
 
@@ -100,5 +122,15 @@ impl Model {
             "words the vocabulary covers, as it lacks the unknown token",
             format!("a word it does not cover; model.unk_token is {:?}", self.unk_token()),
         )
+    }
+}
+
+/// As the `model` of a tokenizer.json.
+impl Serialize for Model {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        match self {
+            Self::WordPiece(model) => model.serialize(serializer),
+            Self::WordLevel(model) => model.serialize(serializer),
+        }
     }
 }

@@ -3,6 +3,7 @@
 use crate::Result;
 use crate::tokenizer::json::Node;
 use crate::tokenizer::vocab::Vocab;
+use serde::ser::{Serialize, SerializeMap, Serializer};
 
 /// A vocabulary of whole words.
 #[derive(Debug, Clone)]
@@ -33,5 +34,15 @@ impl WordLevel {
     /// Its id, where the vocabulary has it.
     pub fn unk_id(&self) -> Option<u32> {
         self.unk_id
+    }
+}
+
+impl Serialize for WordLevel {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(3))?;
+        map.serialize_entry("type", "WordLevel")?;
+        map.serialize_entry("vocab", &self.vocab)?;
+        map.serialize_entry("unk_token", &self.unk_token)?;
+        map.end()
     }
 }

@@ -5,6 +5,7 @@ use super::trie::Trie;
 use crate::Result;
 use crate::tokenizer::json::Node;
 use crate::tokenizer::vocab::Vocab;
+use serde::ser::{Serialize, SerializeMap, Serializer};
 
 /// A vocabulary of word starts and prefixed continuations.
 #[derive(Debug, Clone)]
@@ -98,5 +99,17 @@ impl WordPiece {
             trie = continuations;
         }
         true
+    }
+}
+
+impl Serialize for WordPiece {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(5))?;
+        map.serialize_entry("type", "WordPiece")?;
+        map.serialize_entry("unk_token", &self.unk_token)?;
+        map.serialize_entry("continuing_subword_prefix", &self.prefix)?;
+        map.serialize_entry("max_input_chars_per_word", &self.max_input_chars_per_word)?;
+        map.serialize_entry("vocab", &self.vocab)?;
+        map.end()
     }
 }

@@ -1,9 +1,10 @@
 //! BERT's normalizer: clean, space out ideographs, strip accents, lowercase; in this order.
 
-use super::Character;
 use crate::Result;
 use crate::tokenizer::json::Node;
+use crate::tokenizer::text::Character;
 use crate::tokenizer::unicode::{is_accent, is_ideograph, is_removed};
+use serde_json::{Value, json};
 use unicode_normalization_alignments::char::{canonical_combining_class, decompose_canonical};
 
 /// The options of a BertNormalizer.
@@ -27,6 +28,17 @@ impl BertNormalizer {
             handle_chinese_chars: node.field("handle_chinese_chars")?.boolean()?,
             strip_accents: node.present("strip_accents")?.map(|flag| flag.boolean()).transpose()?,
             lowercase: node.field("lowercase")?.boolean()?,
+        })
+    }
+
+    /// The object in a tokenizer.json.
+    pub fn to_json(&self) -> Value {
+        json!({
+            "type": "BertNormalizer",
+            "clean_text": self.clean_text,
+            "handle_chinese_chars": self.handle_chinese_chars,
+            "strip_accents": self.strip_accents,
+            "lowercase": self.lowercase,
         })
     }
 

@@ -4,11 +4,12 @@ mod bert;
 mod whitespace;
 
 use super::json::Node;
+use super::text::Words;
 use crate::Result;
-use std::ops::Range;
+use serde_json::{Value, json};
 
 /// How words are cut. The model sees one word at a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum PreTokenizer {
     /// White space removed, each punctuation character a word.
     Bert,
@@ -28,18 +29,26 @@ impl PreTokenizer {
     }
 
     /// The name in tokenizer.json.
-    pub fn name(self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Self::Bert => "BertPreTokenizer",
             Self::Whitespace => "Whitespace",
         }
     }
 
-    /// Calls `word` with the byte range of each word, none of them empty.
-    pub fn split(self, text: &str, word: impl FnMut(Range<usize>)) {
+    /// The object in a tokenizer.json.
+    pub fn to_json(&self) -> Value {
         match self {
-            Self::Bert => bert::split(text, word),
-            Self::Whitespace => whitespace::split(text, word),
+            Self::Bert | Self::Whitespace => json!({"type": self.name()}),
         }
+    }
+
+    /// Cuts the words there are into smaller ones.
+    pub fn apply(&self, words: &mut Words) -> Result<()> {
+        match self {
+            Self::Bert => words.split(|text, word| bert::split(text, word)),
+            Self::Whitespace => words.split(|text, word| whitespace::split(text, word)),
+        }
+        Ok(())
     }
 }

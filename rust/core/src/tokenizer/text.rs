@@ -1,0 +1,151 @@
+//! Text that remembers which characters of the original each of its bytes comes from, and its words.
+
+use std::ops::Range;
+
+/// A character and the half-open range of the original's characters that it stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Character {
+    /// The character after normalization.
+    pub value: char,
+    /// Index of the first original character.
+    pub start: u32,
+    /// Index after the last original character.
+    pub end: u32,
+}
+
+/// The characters of a text whose first one has index `first` in the whole.
+pub fn characters(text: &str, first: u32) -> Vec<Character> {
+    (first..)
+        .zip(text.chars())
+        .map(|(index, value)| Character { value, start: index, end: index + 1 })
+        .collect()
+}
+
+/// Which ends of a piece, the part of an input between added tokens, some characters have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Edges {
+    /// They start the piece.
+    pub start: bool,
+    /// They end the piece.
+    pub end: bool,
+}
+
+impl Edges {
+    /// The whole piece.
+    pub const BOTH: Self = Self { start: true, end: true };
+}
+
+/// A normalized text; each byte knows its range of original characters.
+#[derive(Debug, Clone, Default)]
+pub struct Text {
+    text: String,
+    places: Vec<(u32, u32)>,
+}
+
+impl Text {
+    /// From characters.
+    pub fn from_characters(characters: &[Character]) -> Self {
+        let mut text = Self {
+            text: String::with_capacity(characters.len()),
+            places: Vec::with_capacity(characters.len()),
+        };
+        text.extend(characters);
+        text
+    }
+
+    fn extend(&mut self, characters: &[Character]) {
+        for character in characters {
+            self.text.push(character.value);
+            for _ in 0..character.value.len_utf8() {
+                self.places.push((character.start, character.end));
+            }
+        }
+    }
+
+    /// The normalized text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Part of the text; empty where the range is not on character boundaries.
+    pub fn slice(&self, range: Range<usize>) -> &str {
+        self.text.get(range).unwrap_or_default()
+    }
+
+    /// The range of original characters behind a non-empty range of bytes.
+    pub fn original(&self, range: Range<usize>) -> (u32, u32) {
+        match self.places.get(range) {
+            Some([only]) => *only,
+            Some([first, .., last]) => (first.0, last.1),
+            _ => (0, 0),
+        }
+    }
+
+    /// The characters of a range of bytes.
+    pub fn characters(&self, range: Range<usize>) -> impl Iterator<Item = Character> {
+        let start = range.start;
+        self.slice(range).char_indices().map(move |(at, value)| {
+            let (first, end) = self.places.get(start + at).copied().unwrap_or_default();
+            Character { value, start: first, end }
+        })
+    }
+}
+
+/// A normalized text and the words it was cut into so far: ascending, non-empty ranges of bytes.
+#[derive(Debug, Clone, Default)]
+pub struct Words {
+    /// The text; what lies between words is no longer of interest.
+    pub text: Text,
+    /// The words.
+    pub ranges: Vec<Range<usize>>,
+}
+
+impl Words {
+    /// Part of a text as one word.
+    pub fn new(text: Text, range: Range<usize>) -> Self {
+        let ranges = if range.is_empty() { Vec::new() } else { vec![range] };
+        Self { text, ranges }
+    }
+
+    /// A text as one word.
+    pub fn of(text: &str) -> Self {
+        Self::new(Text::from_characters(&characters(text, 0)), 0..text.len())
+    }
+
+    /// Cuts each word: `cut` gets its text and says, in ascending order, which parts of it are words. Empty parts are
+    /// left out.
+    pub fn split(&mut self, mut cut: impl FnMut(&str, &mut dyn FnMut(Range<usize>))) {
+        let mut ranges = Vec::with_capacity(self.ranges.len());
+        for range in &self.ranges {
+            cut(self.text.slice(range.clone()), &mut |part| {
+                if part.start < part.end {
+                    ranges.push(range.start + part.start..range.start + part.end);
+                }
+            });
+        }
+        self.ranges = ranges;
+    }
+
+    /// Replaces the characters of each word: `change` gets them and appends what they become. A word without
+    /// characters is left out.
+    pub fn rewrite(&mut self, mut change: impl FnMut(&[Character], &mut Vec<Character>)) {
+        let mut text = Text {
+            text: String::with_capacity(self.text.text.len()),
+            places: Vec::with_capacity(self.text.places.len()),
+        };
+        let mut ranges = Vec::with_capacity(self.ranges.len());
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        for range in &self.ranges {
+            before.clear();
+            after.clear();
+            before.extend(self.text.characters(range.clone()));
+            change(&before, &mut after);
+            let start = text.text.len();
+            text.extend(&after);
+            if start < text.text.len() {
+                ranges.push(start..text.text.len());
+            }
+        }
+        *self = Self { text, ranges };
+    }
+}
