@@ -47,13 +47,6 @@ class _SavedPadding(TypedDict):
     pad_type_id: int
     pad_token: str
 
-@type_check_only
-class _NormalizerOptions(TypedDict):
-    clean_text: bool
-    handle_chinese_chars: bool
-    strip_accents: bool | None
-    lowercase: bool
-
 @final
 class AddedToken:
     """A token found in the text before the model sees it. `normalized` defaults to `not special`."""
@@ -174,16 +167,10 @@ class Tokenizer:
         """The name in tokenizer.json: "WordPiece" or "WordLevel"."""
     @property
     def unk_token(self) -> str: ...
-    @property
-    def normalizer_type(self) -> str | None: ...
-    @property
-    def normalizer_options(self) -> _NormalizerOptions | None: ...
-    @property
-    def pre_tokenizer_type(self) -> str | None: ...
-    @property
-    def post_processor_type(self) -> str | None: ...
-    @property
-    def decoder_type(self) -> str | None: ...
+    def components(self) -> str:
+        """A JSON object of `normalizer`, `pre_tokenizer`, `post_processor` and `decoder` as in tokenizer.json,
+        null where there is none, and of `model` without its vocabulary and merges."""
+
     def encode_batch(
         self,
         inputs: Sequence[_Text],
@@ -292,8 +279,6 @@ class Tokenizer:
     def decode_batch(self, batch: Sequence[Sequence[int]], skip_special_tokens: bool = True) -> list[str]: ...
     def decode_tokens(self, tokens: Sequence[str]) -> str: ...
     def __reduce__(self) -> tuple[Callable[..., Tokenizer], tuple[str]]: ...
-    def decoder_cleanup(self) -> bool | None:
-        """Whether the decoder joins punctuation and contractions to the word before; None without one."""
 
 # --- weights ------------------------------------------------------------------------------------------------
 

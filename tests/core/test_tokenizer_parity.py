@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,8 @@ def test_wordlevel_checkpoint(shared: Path, path: str) -> None:
     pair = Pair.read(shared / path)
     texts = list(documents(shared / "corpora" / "multilingual.txt", 40 * KIB))
     texts.append("I cannot complete multifactor setup for the staff benefits site.")
-    assert pair.ours.model_type == "WordLevel" and pair.ours.pre_tokenizer_type == "Whitespace"
+    components = json.loads(pair.ours.components())
+    assert components["model"]["type"] == "WordLevel" and components["pre_tokenizer"] == {"type": "Whitespace"}
     pair.check(texts)
 
 

@@ -3,7 +3,7 @@
 use super::encoding::Encoding;
 use super::padding::Padding;
 use super::plain::Scope;
-use super::post_processor::process;
+use super::post_processor::{Context, process};
 use super::truncation::{Truncation, TruncationStrategy};
 use super::{Side, Tokenizer};
 use crate::{Error, Result, parallel};
@@ -174,8 +174,9 @@ impl Tokenizer {
                 }
             }
         }
-        let usual = |id| self.usual_text(id);
-        Ok(process(self.post_processor.as_ref(), first, second, settings.add_special_tokens, usual))
+        let vocabulary = |id| self.usual_text(id);
+        let context = Context { add_special_tokens: settings.add_special_tokens, vocabulary: &vocabulary };
+        process(self.post_processor.as_ref(), first, second, context)
     }
 
     /// Whether the true lengths of a pair matter: of two that are both too long the longer one gets the odd token.

@@ -188,25 +188,24 @@ impl Encoding {
         }
     }
 
-    /// Appends `other`. Each part cut off from one is combined with the other and with each of its parts.
+    /// Appends `other`. Each part cut off from one is combined with the other and with each of its parts; such a
+    /// combination again has the parts cut off that its second half has.
     pub fn append(&mut self, other: &Self) {
         let mut overflowing = Vec::with_capacity(
             self.overflowing.len() * (1 + other.overflowing.len()) + other.overflowing.len(),
         );
         for mine in &self.overflowing {
-            for theirs in std::iter::once(other).chain(&other.overflowing) {
-                let mut both = mine.clone();
-                both.extend(theirs);
-                overflowing.push(both);
-            }
+            overflowing.push(mine.clone().appended(other));
+            overflowing.extend(other.overflowing.iter().map(|theirs| mine.clone().appended(theirs)));
         }
-        for theirs in &other.overflowing {
-            let mut both = Self { overflowing: Vec::new(), ..self.clone() };
-            both.extend(theirs);
-            overflowing.push(both);
-        }
+        overflowing.extend(other.overflowing.iter().map(|theirs| self.clone().appended(theirs)));
         self.extend(other);
         self.overflowing = overflowing;
+    }
+
+    fn appended(mut self, other: &Self) -> Self {
+        self.append(other);
+        self
     }
 
     /// Appends tokens alone; what was cut off stays as it is.

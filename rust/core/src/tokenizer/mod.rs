@@ -115,7 +115,7 @@ impl Tokenizer {
             let id = self.token_to_id(text);
             let id =
                 id.ok_or_else(|| Error::argument(name, "a token of the vocabulary", format!("{text:?}")))?;
-            Ok((text.to_owned(), id))
+            Ok((text.into(), id))
         };
         let template =
             post_processor::Template::bert(token("cls_token", cls_token)?, token("sep_token", sep_token)?);
@@ -191,16 +191,12 @@ impl Tokenizer {
 
     /// How many special tokens the post-processor adds.
     pub fn num_special_tokens(&self, pair: bool) -> usize {
-        self.post_processor.as_ref().map_or(0, |processor| processor.template().added(pair))
+        self.post_processor.as_ref().map_or(0, |processor| processor.added(pair))
     }
 
     /// Ids back to text. Ids of no token are left out.
-    pub fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> String {
-        let tokens = ids
-            .iter()
-            .filter_map(|id| self.id_to_token(*id))
-            .filter(|token| !skip_special_tokens || !self.added.is_special(token));
-        self.join(tokens)
+    pub fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String> {
+        self.join(ids.iter().filter_map(|id| self.decoded_token(*id, skip_special_tokens)))
     }
 
     /// Several lists of ids back to texts.
@@ -211,20 +207,26 @@ impl Tokenizer {
         let rows = batch.len().div_ceil(threads * 8).max(1);
         let decode = |chunk: usize| {
             let rows = batch.iter().skip(chunk * rows).take(rows);
-            rows.map(|ids| self.decode(ids, skip_special_tokens)).collect::<Vec<_>>()
+            rows.map(|ids| self.decode(ids, skip_special_tokens)).collect::<Result<Vec<_>>>()
         };
-        Ok(parallel::map(batch.len().div_ceil(rows), threads, decode)?.into_iter().flatten().collect())
+        let parts = parallel::map(batch.len().div_ceil(rows), threads, decode)?;
+        Ok(parts.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
     }
 
     /// Token texts to text.
-    pub fn decode_tokens(&self, tokens: &[&str]) -> String {
+    pub fn decode_tokens(&self, tokens: &[&str]) -> Result<String> {
         self.join(tokens.iter().copied())
     }
 
-    fn join<'t>(&self, tokens: impl Iterator<Item = &'t str>) -> String {
+    /// What an id puts into decoded text: nothing, where it is no token's or that of a special one to skip.
+    fn decoded_token(&self, id: u32, skip_special_tokens: bool) -> Option<&str> {
+        self.id_to_token(id).filter(|token| !skip_special_tokens || !self.added.is_special(token))
+    }
+
+    fn join<'t>(&self, tokens: impl Iterator<Item = &'t str> + Clone) -> Result<String> {
         match &self.decoder {
             Some(decoder) => decoder.decode(tokens),
-            None => tokens.collect::<Vec<_>>().join(" "),
+            None => Ok(tokens.collect::<Vec<_>>().join(" ")),
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::batch::{Input, Settings, at_input, chunks};
 use super::encoding::Encoding;
 use super::plain::Scope;
-use super::post_processor::Part;
+use super::post_processor::{Part, PostProcessor};
 use super::{Side, Tokenizer};
 use crate::{Result, parallel};
 use std::ops::Range;
@@ -107,7 +107,8 @@ impl Tokenizer {
     ) -> Result<Vec<Rows>> {
         self.check(settings)?;
         let (ranges, threads) = chunks(inputs, self.text_limit(settings));
-        let short = self.has_short_way() && !wanted.offsets && !settings.overflow;
+        let follows_template = self.post_processor.as_ref().is_none_or(|each| each.template().is_some());
+        let short = self.has_short_way() && follows_template && !wanted.offsets && !settings.overflow;
         let parts = parallel::map(ranges.len(), threads, |chunk| {
             let range = ranges.get(chunk).cloned().unwrap_or_default();
             let part = inputs.get(range.clone()).unwrap_or_default();
@@ -171,14 +172,13 @@ impl Tokenizer {
             0 => first.get(left.clone()).unwrap_or_default(),
             _ => second.get(right.clone()).unwrap_or_default(),
         };
-        match &self.post_processor {
+        match self.post_processor.as_ref().and_then(PostProcessor::template) {
             None => {
                 rows.append(sequence(0), 0, 0, wanted);
                 rows.append(sequence(1), 1, 0, wanted);
             }
-            Some(processor) => {
-                let template = processor.template();
-                for part in processor.parts(pair) {
+            Some(template) => {
+                for part in template.parts(pair) {
                     match part {
                         Part::Sequence { index, type_id } => {
                             rows.append(sequence(*index), *type_id, 0, wanted)

@@ -2,8 +2,7 @@
 
 use numpy::PyArray1;
 use oxiformers_core::tokenizer::{
-    BertNormalizer, Decoder, Input, Normalizer, Rows, Side, Tokenizer, TruncationStrategy, VocabOptions,
-    Wanted,
+    BertNormalizer, Input, Normalizer, Rows, Side, Tokenizer, TruncationStrategy, VocabOptions, Wanted,
 };
 use oxiformers_core::{Error, Result};
 use pyo3::prelude::*;
@@ -205,41 +204,8 @@ impl PyTokenizer {
         self.tokenizer.model().unk_token()
     }
 
-    #[getter]
-    fn normalizer_type(&self) -> Option<&'static str> {
-        self.tokenizer.normalizer().map(Normalizer::name)
-    }
-
-    #[getter]
-    fn normalizer_options<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
-        let Some(bert) = self.tokenizer.normalizer().and_then(Normalizer::as_bert) else {
-            return Ok(None);
-        };
-        let dict = PyDict::new(py);
-        dict.set_item("clean_text", bert.clean_text)?;
-        dict.set_item("handle_chinese_chars", bert.handle_chinese_chars)?;
-        dict.set_item("strip_accents", bert.strip_accents)?;
-        dict.set_item("lowercase", bert.lowercase)?;
-        Ok(Some(dict))
-    }
-
-    #[getter]
-    fn pre_tokenizer_type(&self) -> Option<&'static str> {
-        self.tokenizer.pre_tokenizer().map(|pre_tokenizer| pre_tokenizer.name())
-    }
-
-    #[getter]
-    fn post_processor_type(&self) -> Option<&'static str> {
-        self.tokenizer.post_processor().map(|processor| processor.name())
-    }
-
-    #[getter]
-    fn decoder_type(&self) -> Option<&'static str> {
-        self.tokenizer.decoder().map(Decoder::name)
-    }
-
-    fn decoder_cleanup(&self) -> Option<bool> {
-        self.tokenizer.decoder().map(|Decoder::WordPiece { cleanup, .. }| *cleanup)
+    fn components(&self) -> String {
+        self.tokenizer.components().to_string()
     }
 
     #[pyo3(signature = (inputs, pairs=None, *, is_pretokenized=false, add_special_tokens=true, split_special_tokens=false,
@@ -453,7 +419,7 @@ impl PyTokenizer {
     #[pyo3(signature = (ids, skip_special_tokens=true))]
     fn decode(&self, py: Python<'_>, ids: Vec<i64>, skip_special_tokens: bool) -> PyResult<String> {
         let ids = ids.into_iter().map(|value| id(py, value)).collect::<PyResult<Vec<u32>>>()?;
-        detach(py, || Ok(self.tokenizer.decode(&ids, skip_special_tokens)))
+        detach(py, || self.tokenizer.decode(&ids, skip_special_tokens))
     }
 
     #[pyo3(signature = (batch, skip_special_tokens=true))]
@@ -468,9 +434,9 @@ impl PyTokenizer {
         detach(py, || self.tokenizer.decode_batch(&batch, skip_special_tokens))
     }
 
-    fn decode_tokens(&self, tokens: Vec<String>) -> String {
+    fn decode_tokens(&self, py: Python<'_>, tokens: Vec<String>) -> PyResult<String> {
         let tokens: Vec<&str> = tokens.iter().map(String::as_str).collect();
-        self.tokenizer.decode_tokens(&tokens)
+        detach(py, || self.tokenizer.decode_tokens(&tokens))
     }
 
     fn __repr__(&self) -> String {

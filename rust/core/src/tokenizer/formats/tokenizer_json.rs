@@ -41,11 +41,21 @@ impl Tokenizer {
             added,
         )?;
         let processor = root.present("post_processor")?;
-        let known = |id| tokenizer.id_to_token(id).is_some();
-        tokenizer.post_processor = processor.map(|node| PostProcessor::read(&node, known)).transpose()?;
+        tokenizer.post_processor = processor.map(|node| PostProcessor::read(&node)).transpose()?;
         tokenizer.truncation = truncation;
         tokenizer.padding = padding;
         Ok(tokenizer)
+    }
+
+    /// The components as in tokenizer.json, and the model's options without vocabulary and merges.
+    pub fn components(&self) -> Value {
+        json!({
+            "normalizer": self.normalizer.as_ref().map(Normalizer::to_json),
+            "pre_tokenizer": self.pre_tokenizer.as_ref().map(PreTokenizer::to_json),
+            "post_processor": self.post_processor.as_ref().map(PostProcessor::to_json),
+            "decoder": self.decoder.as_ref().map(Decoder::to_json),
+            "model": self.model.options(),
+        })
     }
 
     /// Writes a tokenizer.json.

@@ -53,7 +53,7 @@ impl Tokenizer {
             Some(Decoder::WordPiece { prefix: "##".into(), cleanup: true }),
             tokens.iter().map(|token| special(token)).collect(),
         )?;
-        let token = |text: &String| (text.clone(), tokenizer.token_to_id(text).unwrap_or_default());
+        let token = |text: &String| (text.as_str().into(), tokenizer.token_to_id(text).unwrap_or_default());
         let template = Template::bert(token(&options.cls_token), token(&options.sep_token));
         tokenizer.post_processor = Some(PostProcessor::Template(template));
         Ok(tokenizer)

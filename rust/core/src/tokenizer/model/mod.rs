@@ -11,6 +11,7 @@ use super::json::Node;
 use super::vocab::Vocab;
 use crate::{Error, Result};
 use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
 
 /// One token of a word: its id and its bytes, counted from the word's start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +82,14 @@ impl Model {
         match self {
             Self::WordPiece(model) => model.unk_token(),
             Self::WordLevel(model) => model.unk_token(),
+        }
+    }
+
+    /// The object in a tokenizer.json without what grows with the vocabulary.
+    pub fn options(&self) -> Map<String, Value> {
+        match self {
+            Self::WordPiece(model) => model.options(),
+            Self::WordLevel(model) => model.options(),
         }
     }
 

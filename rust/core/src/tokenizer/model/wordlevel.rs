@@ -4,6 +4,7 @@ use crate::Result;
 use crate::tokenizer::json::Node;
 use crate::tokenizer::vocab::Vocab;
 use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::{Map, Value};
 
 /// A vocabulary of whole words.
 #[derive(Debug, Clone)]
@@ -19,6 +20,13 @@ impl WordLevel {
         let unk_token = node.field("unk_token")?.text()?.to_owned();
         let vocab = Vocab::read(&node.field("vocab")?)?;
         Ok(Self { unk_id: vocab.id(&unk_token), vocab, unk_token })
+    }
+
+    /// The object in a tokenizer.json without the vocabulary.
+    pub fn options(&self) -> Map<String, Value> {
+        let options: [(&str, Value); 2] =
+            [("type", "WordLevel".into()), ("unk_token", self.unk_token.as_str().into())];
+        options.map(|(key, value)| (key.to_owned(), value)).into_iter().collect()
     }
 
     /// The vocabulary.

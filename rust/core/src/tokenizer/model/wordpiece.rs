@@ -6,6 +6,7 @@ use crate::Result;
 use crate::tokenizer::json::Node;
 use crate::tokenizer::vocab::Vocab;
 use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::{Map, Value};
 
 /// A vocabulary of word starts and prefixed continuations.
 #[derive(Debug, Clone)]
@@ -71,6 +72,17 @@ impl WordPiece {
     /// Longer words are unknown.
     pub fn max_input_chars_per_word(&self) -> usize {
         self.max_input_chars_per_word
+    }
+
+    /// The object in a tokenizer.json without the vocabulary.
+    pub fn options(&self) -> Map<String, Value> {
+        let options: [(&str, Value); 4] = [
+            ("type", "WordPiece".into()),
+            ("unk_token", self.unk_token.as_str().into()),
+            ("continuing_subword_prefix", self.prefix.as_str().into()),
+            ("max_input_chars_per_word", self.max_input_chars_per_word.into()),
+        ];
+        options.map(|(key, value)| (key.to_owned(), value)).into_iter().collect()
     }
 
     /// Whether a word of UTF-8 bytes is too long to be looked at.

@@ -1,0 +1,153 @@
+//! Decoders: tokens back to text.
+
+mod byte_fallback;
+mod byte_level;
+mod ctc;
+mod metaspace;
+mod read;
+mod replace;
+mod strip;
+mod tokens;
+mod word_piece;
+
+pub use ctc::Ctc;
+pub use metaspace::Metaspace;
+pub use replace::Replace;
+pub use strip::Strip;
+
+use crate::Result;
+use serde_json::{Value, json};
+use tokens::Tokens;
+
+/// How tokens become text. Each takes a list of texts and makes one of it, whose texts are joined in the end.
+/// Without a decoder tokens are joined by spaces.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Decoder {
+    /// The end-of-word suffix becomes a space, except in the last token.
+    Bpe {
+        /// What marks the end of a word.
+        suffix: String,
+    },
+    /// Characters that stand for bytes become them, all tokens one text; what is no UTF-8 becomes U+FFFD.
+    ByteLevel {
+        /// Of no meaning here, written back as it was read.
+        add_prefix_space: bool,
+        /// Of no meaning here, written back as it was read.
+        trim_offsets: bool,
+        /// Of no meaning here, written back as it was read.
+        use_regex: bool,
+    },
+    /// Continuations are glued on, other tokens follow a space.
+    WordPiece {
+        /// What marks a continuation.
+        prefix: String,
+        /// Whether the space before punctuation and contractions is removed.
+        cleanup: bool,
+    },
+    /// The character that stands for a space becomes one.
+    Metaspace(Metaspace),
+    /// Repeated and padding tokens are dropped.
+    Ctc(Ctc),
+    /// One after the other.
+    Sequence(Vec<Decoder>),
+    /// Matches are replaced within each text.
+    Replace(Replace),
+    /// All texts become one.
+    Fuse,
+    /// A character is taken off both ends of each text.
+    Strip(Strip),
+    /// Tokens such as `<0xE2>` become bytes; a run of them that is no UTF-8 becomes U+FFFD each.
+    ByteFallback,
+}
+
+impl Decoder {
+    /// The name in tokenizer.json.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Bpe { .. } => "BPEDecoder",
+            Self::ByteLevel { .. } => "ByteLevel",
+            Self::WordPiece { .. } => "WordPiece",
+            Self::Metaspace(_) => "Metaspace",
+            Self::Ctc(_) => "CTC",
+            Self::Sequence(_) => "Sequence",
+            Self::Replace(_) => "Replace",
+            Self::Fuse => "Fuse",
+            Self::Strip(_) => "Strip",
+            Self::ByteFallback => "ByteFallback",
+        }
+    }
+
+    /// The object in a tokenizer.json.
+    pub fn to_json(&self) -> Value {
+        match self {
+            Self::Bpe { suffix } => json!({"type": "BPEDecoder", "suffix": suffix}),
+            Self::ByteLevel { add_prefix_space, trim_offsets, use_regex } => json!({
+                "type": "ByteLevel",
+                "add_prefix_space": add_prefix_space,
+                "trim_offsets": trim_offsets,
+                "use_regex": use_regex,
+            }),
+            Self::WordPiece { prefix, cleanup } => {
+                json!({"type": "WordPiece", "prefix": prefix, "cleanup": cleanup})
+            }
+            Self::Metaspace(metaspace) => metaspace.to_json(),
+            Self::Ctc(ctc) => ctc.to_json(),
+            Self::Sequence(decoders) => {
+                let decoders: Vec<Value> = decoders.iter().map(Self::to_json).collect();
+                json!({"type": "Sequence", "decoders": decoders})
+            }
+            Self::Replace(replace) => replace.to_json(),
+            Self::Fuse | Self::ByteFallback => json!({"type": self.name()}),
+            Self::Strip(strip) => strip.to_json(),
+        }
+    }
+
+    /// Puts tokens together.
+    ///
+    /// # Errors
+    /// Where a pattern to replace runs out of its limit of steps.
+    pub fn decode<'t>(&self, tokens: impl Iterator<Item = &'t str> + Clone) -> Result<String> {
+        let mut decoded = Tokens::default();
+        self.apply(tokens, &mut decoded)?;
+        Ok(decoded.text)
+    }
+
+    /// One list to the next; `out` is empty.
+    fn apply<'t>(&self, tokens: impl Iterator<Item = &'t str> + Clone, out: &mut Tokens) -> Result<()> {
+        match self {
+            Self::Bpe { suffix } => replace::end_of_words(suffix, tokens, out),
+            Self::ByteLevel { .. } => byte_level::decode(tokens, out),
+            Self::WordPiece { prefix, cleanup } => word_piece::decode(prefix, *cleanup, tokens, out),
+            Self::Metaspace(metaspace) => metaspace.decode(tokens, out),
+            Self::Ctc(ctc) => ctc.decode(tokens, out),
+            Self::Sequence(decoders) => return Self::apply_all(decoders, tokens, out),
+            Self::Replace(replace) => return replace.decode(tokens, out),
+            Self::Fuse => {
+                tokens.for_each(|token| out.text.push_str(token));
+                out.close();
+            }
+            Self::Strip(strip) => tokens.for_each(|token| out.push(strip.stripped(token))),
+            Self::ByteFallback => byte_fallback::decode(tokens, out),
+        }
+        Ok(())
+    }
+
+    fn apply_all<'t>(
+        decoders: &[Self],
+        tokens: impl Iterator<Item = &'t str> + Clone,
+        out: &mut Tokens,
+    ) -> Result<()> {
+        let Some((first, rest)) = decoders.split_first() else {
+            tokens.for_each(|token| out.push(token));
+            return Ok(());
+        };
+        first.apply(tokens, out)?;
+        let mut before = Tokens::default();
+        for decoder in rest {
+            std::mem::swap(&mut before, out);
+            out.clear();
+            decoder.apply(before.iter(), out)?;
+        }
+        Ok(())
+    }
+}
