@@ -1,9 +1,11 @@
 //! Models: a word to its tokens.
 
+pub mod bpe;
 mod trie;
 mod wordlevel;
 mod wordpiece;
 
+pub use bpe::Bpe;
 pub use wordlevel::WordLevel;
 pub use wordpiece::WordPiece;
 
@@ -27,6 +29,8 @@ pub struct Piece {
 #[derive(Debug, Default)]
 pub struct Scratch {
     pieces: Vec<Piece>,
+    /// For [`Bpe::ids`] and [`Bpe::ids_of_bytes`].
+    pub bpe: bpe::Scratch,
 }
 
 /// The tokenization algorithm with its vocabulary.
@@ -36,14 +40,17 @@ pub enum Model {
     WordPiece(WordPiece),
     /// The whole word or the unknown token.
     WordLevel(WordLevel),
+    /// Characters merged pair by pair.
+    Bpe(Bpe),
 }
 
 impl Model {
-    /// Reads the `model` of a tokenizer.json. A file without `type` is WordPiece, or WordLevel where only that fits.
+    /// Reads the `model` of a tokenizer.json. A file without `type` is BPE where it has merges,
+    /// else WordPiece, or WordLevel where only that fits.
     pub fn read(node: &Node<'_, '_>) -> Result<Self> {
         let Some(kind) = node.optional("type")? else {
             if node.optional("merges")?.is_some() {
-                return Err(Error::unsupported(node.source(), node.path(), "a BPE model"));
+                return Bpe::read(node).map(Self::Bpe);
             }
             let wordpiece = node.optional("continuing_subword_prefix")?.is_some()
                 || node.optional("max_input_chars_per_word")?.is_some();
@@ -56,6 +63,7 @@ impl Model {
         match kind.text()? {
             "WordPiece" => WordPiece::read(node).map(Self::WordPiece),
             "WordLevel" => WordLevel::read(node).map(Self::WordLevel),
+            "BPE" => Bpe::read(node).map(Self::Bpe),
             _ => Err(kind.unsupported()),
         }
     }
@@ -65,6 +73,7 @@ impl Model {
         match self {
             Self::WordPiece(_) => "WordPiece",
             Self::WordLevel(_) => "WordLevel",
+            Self::Bpe(_) => "BPE",
         }
     }
 
@@ -73,6 +82,7 @@ impl Model {
         match self {
             Self::WordPiece(model) => model.vocab(),
             Self::WordLevel(model) => model.vocab(),
+            Self::Bpe(model) => model.vocab(),
         }
     }
 
@@ -131,6 +141,7 @@ impl Serialize for Model {
         match self {
             Self::WordPiece(model) => model.serialize(serializer),
             Self::WordLevel(model) => model.serialize(serializer),
+            Self::Bpe(model) => model.serialize(serializer),
         }
     }
 }
