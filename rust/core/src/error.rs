@@ -29,6 +29,8 @@ pub enum Error {
         path: String,
         /// Where in the file.
         key: String,
+        /// What there is, where it can be listed.
+        expected: Option<String>,
         /// What it asks for.
         actual: String,
     },
@@ -64,7 +66,18 @@ impl Error {
 
     /// A component or value that is known to exist elsewhere, or not at all, but not here.
     pub fn unsupported(path: impl Into<String>, key: impl Into<String>, actual: impl Into<String>) -> Self {
-        Self::Unsupported { path: path.into(), key: key.into(), actual: actual.into() }
+        Self::Unsupported { path: path.into(), key: key.into(), expected: None, actual: actual.into() }
+    }
+
+    /// A name that is none of those known here.
+    pub fn unknown(
+        path: impl Into<String>,
+        key: impl Into<String>,
+        known: &[&str],
+        actual: impl Into<String>,
+    ) -> Self {
+        let expected = Some(format!("one of {}", known.join(", ")));
+        Self::Unsupported { path: path.into(), key: key.into(), expected, actual: actual.into() }
     }
 
     /// An argument out of range.
@@ -80,8 +93,11 @@ impl fmt::Display for Error {
             Self::Format { path, key, expected, actual } => {
                 write!(f, "{path}: {key}: expected {expected}, found {actual}")
             }
-            Self::Unsupported { path, key, actual } => {
+            Self::Unsupported { path, key, expected: None, actual } => {
                 write!(f, "{path}: {key}: {actual} is not supported")
+            }
+            Self::Unsupported { path, key, expected: Some(expected), actual } => {
+                write!(f, "{path}: {key}: {actual} is not supported, expected {expected}")
             }
             Self::Argument { name, expected, actual } => {
                 write!(f, "{name}: expected {expected}, got {actual}")

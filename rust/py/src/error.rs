@@ -30,9 +30,10 @@ fn build(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
             fields.set_item("actual", actual)?;
             "FormatError"
         }
-        Error::Unsupported { path, key, actual } => {
+        Error::Unsupported { path, key, expected, actual } => {
             fields.set_item("path", path)?;
             fields.set_item("key", key)?;
+            fields.set_item("expected", expected)?;
             fields.set_item("actual", actual)?;
             "UnsupportedError"
         }

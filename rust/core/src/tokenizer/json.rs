@@ -277,10 +277,18 @@ impl<'j, 't> Node<'j, 't> {
 
     /// The error for a component this version does not have.
     pub fn unsupported(&self) -> Error {
-        let actual = match self.value {
+        Error::unsupported(self.source, self.path(), self.found())
+    }
+
+    /// The error for a name, such as a component's `type`, that is none of the known ones.
+    pub fn unknown(&self, known: &[&str]) -> Error {
+        Error::unknown(self.source, self.path(), known, self.found())
+    }
+
+    fn found(&self) -> String {
+        match self.value {
             Json::Text(text) => quoted(text),
             other => other.describe(),
-        };
-        Error::unsupported(self.source, self.path(), actual)
+        }
     }
 }
