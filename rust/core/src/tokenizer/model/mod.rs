@@ -87,15 +87,16 @@ impl Model {
     }
 
     /// The text of the token that stands for what is unknown; it need not be in the vocabulary.
-    pub fn unk_token(&self) -> &str {
+    pub fn unk_token(&self) -> Option<&str> {
         match self {
-            Self::WordPiece(model) => model.unk_token(),
-            Self::WordLevel(model) => model.unk_token(),
+            Self::WordPiece(model) => Some(model.unk_token()),
+            Self::WordLevel(model) => Some(model.unk_token()),
+            Self::Bpe(model) => model.unk_token(),
         }
     }
 
-    /// Appends the tokens of a non-empty word. Fails where the word is unknown and so is the unknown token.
-    pub fn tokenize(&self, word: &str, pieces: &mut Vec<Piece>) -> Result<()> {
+    /// Appends the tokens of a non-empty word. Fails where the word needs the unknown token and there is none.
+    pub fn tokenize(&self, word: &str, scratch: &mut Scratch, pieces: &mut Vec<Piece>) -> Result<()> {
         let before = pieces.len();
         let unknown = match self {
             Self::WordPiece(model) => {
@@ -110,6 +111,7 @@ impl Model {
                 model.unk_id()
             }
             Self::WordLevel(model) => model.vocab().id(word).or(model.unk_id()),
+            Self::Bpe(model) => return model.tokenize(word, &mut scratch.bpe, pieces),
         };
         pieces.truncate(before);
         let id = unknown.ok_or_else(|| self.missing_unknown())?;
@@ -119,20 +121,32 @@ impl Model {
 
     /// Appends the ids of a non-empty word.
     pub fn ids(&self, word: &str, scratch: &mut Scratch, ids: &mut Vec<u32>) -> Result<()> {
-        scratch.pieces.clear();
-        self.tokenize(word, &mut scratch.pieces)?;
-        ids.extend(scratch.pieces.iter().map(|piece| piece.id));
-        Ok(())
+        if let Self::Bpe(model) = self {
+            return model.ids(word, &mut scratch.bpe, ids);
+        }
+        let mut pieces = std::mem::take(&mut scratch.pieces);
+        pieces.clear();
+        let done = self.tokenize(word, scratch, &mut pieces);
+        if done.is_ok() {
+            ids.extend(pieces.iter().map(|piece| piece.id));
+        }
+        scratch.pieces = pieces;
+        done
     }
 
     /// The error of a text that needs the unknown token where the vocabulary has none.
     pub fn missing_unknown(&self) -> Error {
-        Error::argument(
-            "inputs",
-            "words the vocabulary covers, as it lacks the unknown token",
-            format!("a word it does not cover; model.unk_token is {:?}", self.unk_token()),
-        )
+        missing_unknown(self.unk_token().unwrap_or_default())
     }
+}
+
+/// The error of a text that needs the unknown token where the vocabulary has none.
+fn missing_unknown(token: &str) -> Error {
+    Error::argument(
+        "inputs",
+        "words the vocabulary covers, as it lacks the unknown token",
+        format!("a word it does not cover; model.unk_token is {token:?}"),
+    )
 }
 
 /// As the `model` of a tokenizer.json.

@@ -10,7 +10,7 @@ mod word;
 pub use bytes::byte_characters;
 pub use word::Scratch;
 
-use super::Piece;
+use super::{Piece, missing_unknown};
 use crate::tokenizer::json::quoted;
 use crate::tokenizer::vocab::Vocab;
 use crate::{Error, Result};
@@ -317,12 +317,4 @@ impl Bpe {
         }));
         Ok(())
     }
-}
-
-fn missing_unknown(token: &str) -> Error {
-    Error::argument(
-        "inputs",
-        "words the vocabulary covers, as it lacks the unknown token",
-        format!("a word it does not cover; model.unk_token is {token:?}"),
-    )
 }
