@@ -1,7 +1,7 @@
 //! The way from text to tokens in full detail: it defines what the short way to ids must equal.
 
 use super::encoding::Encoding;
-use super::model::Piece;
+use super::model::{Piece, Scratch};
 use super::segments::{Segment, Segments};
 use super::text::{Edges, Text, Words, characters};
 use super::{Sequence, Tokenizer};
@@ -51,6 +51,7 @@ struct Target<'e> {
     /// The next word's number otherwise.
     next: u32,
     pieces: Vec<Piece>,
+    scratch: Scratch,
 }
 
 impl Target<'_> {
@@ -102,7 +103,8 @@ impl Tokenizer {
             return Err(Error::argument("inputs", "at most 2 GiB of text", format!("{} bytes", text.len())));
         }
         let mut place = Place { text, byte: 0, character: 0 };
-        let mut target = Target { encoding, fixed: word, next: 0, pieces: Vec::new() };
+        let mut target =
+            Target { encoding, fixed: word, next: 0, pieces: Vec::new(), scratch: Scratch::default() };
         let lazy = scope.limit.is_some() && self.can_cut();
         for segment in Segments::new(&self.added, self.added.raw(), text, scope.split_special, lazy) {
             match segment {
@@ -127,7 +129,13 @@ impl Tokenizer {
     /// Appends the ids of text without added tokens.
     pub(super) fn piece_ids(&self, piece: &str, ids: &mut Vec<u32>) -> Result<()> {
         let mut encoding = Encoding::default();
-        let mut target = Target { encoding: &mut encoding, fixed: None, next: 0, pieces: Vec::new() };
+        let mut target = Target {
+            encoding: &mut encoding,
+            fixed: None,
+            next: 0,
+            pieces: Vec::new(),
+            scratch: Scratch::default(),
+        };
         self.encode_piece(piece, 0, Scope::default(), &mut target)?;
         ids.extend_from_slice(&encoding.ids);
         Ok(())
@@ -173,7 +181,8 @@ impl Tokenizer {
                 break;
             }
             target.pieces.clear();
-            self.model.tokenize(words.text.slice(word.clone()), &mut target.pieces)?;
+            let text = words.text.slice(word.clone());
+            self.model.tokenize(text, &mut target.scratch, &mut target.pieces)?;
             let number = target.word();
             for piece in &target.pieces {
                 let range = word.start + piece.start as usize..word.start + piece.end as usize;

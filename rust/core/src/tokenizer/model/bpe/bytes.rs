@@ -97,9 +97,8 @@ impl WholeWords {
         };
         for (text, id) in vocab.iter() {
             let start = words.bytes.len();
-            let values = text.chars().map(|character| values.get(character as usize).copied().flatten());
-            // Added first, so that a text that is not of this alphabet is cut off again.
-            let whole = values.map(|byte| byte.map(|byte| words.bytes.push(byte)).is_some()).all(|known| known);
+            let mut values = text.chars().map(|character| values.get(character as usize).copied().flatten());
+            let whole = values.all(|byte| byte.map(|byte| words.bytes.push(byte)).is_some());
             if whole && start < words.bytes.len() {
                 words.insert(start, id);
             } else {

@@ -9,13 +9,17 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 impl BpeOptions {
     /// Reads the fields of the JSON object; all of them may be absent or null.
     pub fn read(node: &Node<'_, '_>) -> Result<Self> {
-        let text = |key| -> Result<Option<String>> { node.present(key)?.map(|node| node.text().map(str::to_owned)).transpose() };
+        let text = |key| -> Result<Option<String>> {
+            node.present(key)?.map(|node| node.text().map(str::to_owned)).transpose()
+        };
         let flag = |key| Ok(node.present(key)?.map(|node| node.boolean()).transpose()?.unwrap_or(false));
         let dropout = node.present("dropout")?;
         let dropout = dropout.map(|dropout| match dropout.value() {
             Json::Unsigned(0) => Ok(0.0),
             Json::Float(value) if *value == 0.0 => Ok(0.0),
-            Json::Float(value) if !(0.0..=1.0).contains(value) => Err(dropout.mismatch("a number from 0 to 1")),
+            Json::Float(value) if !(0.0..=1.0).contains(value) => {
+                Err(dropout.mismatch("a number from 0 to 1"))
+            }
             Json::Float(_) | Json::Unsigned(1) => Err(Error::unsupported(
                 node.source(),
                 dropout.path(),
@@ -66,7 +70,8 @@ impl Bpe {
         }
         Self::new(vocab, merges, options).map_err(|misfit| {
             // Lines that do not count were left out of the list.
-            let shift = |index| places.iter().fold(index, |index, place| index + usize::from(*place <= index));
+            let shift =
+                |index| places.iter().fold(index, |index, place| index + usize::from(*place <= index));
             let place = misfit.index.map_or_else(String::new, |index| format!("[{}]", shift(index)));
             node.refuse_key(&format!("{}{place}", misfit.key), misfit.expected, misfit.actual)
         })

@@ -70,7 +70,8 @@ impl BpeOptions {
         ];
         for (key, affix) in affixes {
             if let Some(long) = affix.as_ref().filter(|affix| affix.len() > LONGEST_AFFIX) {
-                let (expected, actual) = (format!("at most {LONGEST_AFFIX} bytes"), format!("{} bytes", long.len()));
+                let (expected, actual) =
+                    (format!("at most {LONGEST_AFFIX} bytes"), format!("{} bytes", long.len()));
                 return Err(Misfit { key, index: None, expected, actual });
             }
         }

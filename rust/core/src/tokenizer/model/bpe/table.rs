@@ -104,12 +104,6 @@ impl MergeTable {
         NEVER
     }
 
-    /// The merge of a rank.
-    #[inline(always)]
-    pub fn merge(&self, rank: u32) -> Option<Merge> {
-        self.merges.get(rank as usize).copied()
-    }
-
     /// The id that the pair of a rank becomes.
     #[inline(always)]
     pub fn result(&self, rank: u32) -> u32 {
