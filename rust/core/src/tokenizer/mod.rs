@@ -30,7 +30,7 @@ pub use batch::{Input, Sequence, Settings};
 pub use decoder::Decoder;
 pub use encoding::{Encoding, NO_WORD};
 pub use formats::{SavedPadding, SavedTruncation, VocabOptions};
-pub use model::Model;
+pub use model::{Bpe, Model, Scratch, bpe};
 pub use normalizer::{BertNormalizer, Normalizer};
 pub use padding::{Padding, PaddingLength};
 pub use post_processor::PostProcessor;

@@ -2,7 +2,7 @@
 
 use super::encoding::Encoding;
 use super::ids::Way;
-use super::model::Piece;
+use super::model::{Piece, Scratch};
 use super::segments::{Segment, Segments};
 use super::text::{Edges, Text, Words, characters};
 use super::{Sequence, Tokenizer};
@@ -57,6 +57,18 @@ impl Place<'_> {
         self.byte = byte;
         self.character
     }
+
+    /// Bytes as characters of the whole text, where it reaches as far; else as they are.
+    fn characters(&mut self, start: u32, end: u32) -> (u32, u32) {
+        let mut character = |byte: u32| {
+            let byte = byte as usize;
+            let boundary = (0..=byte).rev().find(|at| self.text.is_char_boundary(*at));
+            (byte < self.text.len()).then(|| self.seek(boundary.unwrap_or(0)))
+        };
+        let Some(first) = character(start) else { return (start, end) };
+        let after = character(end).unwrap_or_else(|| character(end - 1).unwrap_or(first + 1) + 1);
+        (first, after)
+    }
 }
 
 /// The tokens of one text as they come.
@@ -67,6 +79,9 @@ struct Target<'e> {
     /// The next word's number otherwise.
     next: u32,
     pieces: Vec<Piece>,
+    scratch: Scratch,
+    /// For tokens that reach beyond their word.
+    beyond: Place<'e>,
 }
 
 impl Target<'_> {
@@ -118,7 +133,14 @@ impl Tokenizer {
             return Err(Error::argument("inputs", "at most 2 GiB of text", format!("{} bytes", text.len())));
         }
         let mut place = Place { text, byte: 0, character: 0 };
-        let mut target = Target { encoding, fixed: word, next: 0, pieces: Vec::new() };
+        let mut target = Target {
+            encoding,
+            fixed: word,
+            next: 0,
+            pieces: Vec::new(),
+            scratch: Scratch::default(),
+            beyond: Place { text, byte: 0, character: 0 },
+        };
         let lazy = scope.limit.is_some() && self.can_cut();
         for segment in Segments::new(&self.added, self.added.raw(), text, scope.split_special, lazy) {
             match segment {
@@ -206,11 +228,18 @@ impl Tokenizer {
                 break;
             }
             target.pieces.clear();
-            self.model.tokenize(words.text.slice(word.clone()), &mut target.pieces)?;
+            let text = words.text.slice(word.clone());
+            self.model.tokenize(text, &mut target.scratch, &mut target.pieces)?;
             let number = target.word();
+            let length = word.len();
             for piece in &target.pieces {
                 let range = word.start + piece.start as usize..word.start + piece.end as usize;
-                target.encoding.push(piece.id, words.text.original(range), number);
+                let offsets = if piece.end as usize <= length {
+                    words.text.original(range)
+                } else {
+                    target.beyond.characters(piece.start, piece.end)
+                };
+                target.encoding.push(piece.id, offsets, number);
             }
         }
         Ok(())
