@@ -97,10 +97,8 @@ class BertTokenizer(PreTrainedTokenizerFast):
                 expected="WordPiece",
                 actual=core.model_type,
             )
-        normalizer = json.loads(core.components())["normalizer"] or {}
-        if normalizer.get("type") != "BertNormalizer" or any(
-            normalizer[key] != value for key, value in normalization.items()
-        ):
+        options = core.normalizer_options
+        if options is None or any(options[key] != value for key, value in normalization.items()):  # type: ignore[literal-required]
             core = core.with_bert_normalizer(**normalization)
         self.do_lower_case = do_lower_case
         self.tokenize_chinese_chars = tokenize_chinese_chars
