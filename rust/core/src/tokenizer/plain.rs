@@ -137,7 +137,7 @@ impl Tokenizer {
     fn encode_piece(&self, piece: &str, first: u32, scope: Scope, target: &mut Target<'_>) -> Result<()> {
         let mut characters = characters(piece, first);
         if let Some(normalizer) = &self.normalizer {
-            normalizer.apply(&mut characters, Edges::BOTH)?;
+            normalizer.apply(&mut characters, Edges::piece(first))?;
         }
         let text = Text::from_characters(&characters);
         let Some(matcher) = self.added.normalized() else {
