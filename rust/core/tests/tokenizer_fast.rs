@@ -100,11 +100,25 @@ fn ids_types_and_masks_are_equal() {
         normalized: false,
         special: true,
     };
-    for normalizer in normalizers() {
-        let plain = tokenizer(normalizer, "BertPreTokenizer");
-        let added = plain.with_added_tokens(vec![odd.clone()]).unwrap();
-        for round in 0..4000 {
-            let tokenizer = if round % 2 == 0 { &plain } else { &added };
+    let flags = |content: &str, single_word, lstrip| AddedToken {
+        content: content.into(),
+        single_word,
+        lstrip,
+        rstrip: false,
+        normalized: true,
+        special: false,
+    };
+    // Found in the normalized text: alone, and where texts can't be cut at spaces.
+    let found =
+        [vec![flags("X", false, true), flags(" é", false, false)], vec![flags("new york", true, false)]];
+    // Words by table, and parts of texts remembered.
+    let splits = ["BertPreTokenizer", "Whitespace"];
+    for (normalizer, split) in normalizers().iter().flat_map(|one| splits.map(|split| (one, split))) {
+        let plain = tokenizer(normalizer, split);
+        let mut all = vec![plain.clone(), plain.with_added_tokens(vec![odd.clone()]).unwrap()];
+        all.extend(found.iter().map(|tokens| plain.with_added_tokens(tokens.clone()).unwrap()));
+        for round in 0..2000 {
+            let tokenizer = &all[round % all.len()];
             let (first, second) = (text(&mut draw), text(&mut draw));
             let words: Vec<&str> = second.split(' ').collect();
             let inputs = [

@@ -30,6 +30,12 @@ impl Seed {
         fold(key as u64 ^ self.low, (key >> 64) as u64 ^ self.high)
     }
 
+    /// Hashes a row of words.
+    #[inline]
+    pub fn words(self, words: &[u64]) -> u64 {
+        words.iter().fold(self.low, |state, word| fold(state ^ word, self.high))
+    }
+
     /// Hashes any bytes.
     #[inline]
     pub fn bytes(self, bytes: &[u8]) -> u64 {

@@ -27,6 +27,14 @@ pub enum Json<'t> {
 }
 
 impl Json<'_> {
+    /// A token id: an integer from 0 to 2^32 - 2 (the largest u32 marks "none").
+    pub fn id(&self) -> Option<u32> {
+        match self {
+            Self::Unsigned(value) => u32::try_from(*value).ok().filter(|id| *id != u32::MAX),
+            _ => None,
+        }
+    }
+
     /// What this is, in words for an error.
     pub fn describe(&self) -> String {
         match self {
@@ -219,14 +227,21 @@ impl<'j, 't> Node<'j, 't> {
 
     /// The elements of an array.
     pub fn items(&self) -> Result<impl Iterator<Item = Node<'j, 't>> + use<'j, 't, '_>> {
+        let items = self.elements()?.iter().enumerate();
+        Ok(items.map(|(index, value)| self.element(index, value)))
+    }
+
+    /// The elements of an array without their places: for long arrays of what is rarely wrong.
+    pub fn elements(&self) -> Result<&'j [Json<'t>]> {
         match self.value {
-            Json::Array(items) => Ok(items.iter().enumerate().map(|(index, value)| Node {
-                value,
-                source: self.source,
-                path: format!("{}[{index}]", self.path),
-            })),
+            Json::Array(items) => Ok(items),
             _ => Err(self.mismatch("an array")),
         }
+    }
+
+    /// An element of this array, built for an error while going through [`Self::elements`].
+    pub fn element(&self, index: usize, value: &'j Json<'t>) -> Node<'j, 't> {
+        Node { value, source: self.source, path: format!("{}[{index}]", self.path) }
     }
 
     /// A string.
@@ -245,13 +260,9 @@ impl<'j, 't> Node<'j, 't> {
         }
     }
 
-    /// A token id: an integer from 0 to 2^32 - 2 (the largest u32 marks "none").
+    /// A token id, as [`Json::id`].
     pub fn id(&self) -> Result<u32> {
-        let id = match self.value {
-            Json::Unsigned(value) => u32::try_from(*value).ok().filter(|id| *id != u32::MAX),
-            _ => None,
-        };
-        id.ok_or_else(|| self.mismatch("an integer from 0 to 4294967294"))
+        self.value.id().ok_or_else(|| self.mismatch("an integer from 0 to 4294967294"))
     }
 
     /// A length or count.

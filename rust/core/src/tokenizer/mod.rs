@@ -7,12 +7,11 @@ mod arrays;
 mod base64;
 mod batch;
 mod byte_alphabet;
-mod characters;
 mod decoder;
 mod encoding;
-mod fast;
 mod formats;
 mod hash;
+mod ids;
 mod json;
 mod model;
 mod normalizer;
@@ -33,7 +32,7 @@ pub use batch::{Input, Sequence, Settings};
 pub use decoder::Decoder;
 pub use encoding::{Encoding, NO_WORD};
 pub use formats::{SavedPadding, SavedTruncation, VocabOptions};
-pub use model::Model;
+pub use model::{Bpe, Model, Scratch, bpe};
 pub use normalizer::{BertNormalizer, Form, Normalizer, Precompiled, Replace, Strip};
 pub use padding::{Padding, PaddingLength};
 pub use post_processor::PostProcessor;
@@ -44,7 +43,7 @@ pub use truncation::{Truncation, TruncationStrategy};
 
 use crate::{Error, Result, parallel};
 use added_tokens::AddedVocabulary;
-use fast::WordTable;
+use ids::Way;
 use std::sync::Arc;
 
 /// A side of a text or a row.
@@ -67,8 +66,8 @@ pub struct Tokenizer {
     added: AddedVocabulary,
     truncation: Option<SavedTruncation>,
     padding: Option<SavedPadding>,
-    /// Set where the components allow the short way to ids.
-    table: Option<Arc<WordTable>>,
+    /// Set where the components allow a short way to ids.
+    way: Option<Arc<Way>>,
 }
 
 impl Tokenizer {
@@ -89,10 +88,10 @@ impl Tokenizer {
             added: AddedVocabulary::default(),
             truncation: None,
             padding: None,
-            table: None,
+            way: None,
         };
         tokenizer.added.add(added, &tokenizer.model, tokenizer.normalizer.as_ref())?;
-        tokenizer.table = WordTable::new(&tokenizer).map(Arc::new);
+        tokenizer.way = Way::new(&tokenizer);
         Ok(tokenizer)
     }
 
@@ -100,14 +99,15 @@ impl Tokenizer {
     pub fn with_added_tokens(&self, tokens: Vec<AddedToken>) -> Result<Self> {
         let mut tokenizer = self.clone();
         tokenizer.added.add(tokens, &tokenizer.model, tokenizer.normalizer.as_ref())?;
+        tokenizer.way = Way::renew(&tokenizer);
         Ok(tokenizer)
     }
 
     /// The same tokenizer with another normalizer.
     pub fn with_normalizer(&self, normalizer: Option<Normalizer>) -> Result<Self> {
-        let mut tokenizer = Self { normalizer, table: None, ..self.clone() };
+        let mut tokenizer = Self { normalizer, way: None, ..self.clone() };
         tokenizer.added.refresh(tokenizer.normalizer.as_ref())?;
-        tokenizer.table = WordTable::new(&tokenizer).map(Arc::new);
+        tokenizer.way = Way::new(&tokenizer);
         Ok(tokenizer)
     }
 

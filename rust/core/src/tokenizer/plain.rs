@@ -1,7 +1,8 @@
 //! The way from text to tokens in full detail: it defines what the short way to ids must equal.
 
 use super::encoding::Encoding;
-use super::model::Piece;
+use super::ids::Way;
+use super::model::{Piece, Scratch};
 use super::segments::{Segment, Segments};
 use super::text::{Edges, Text, Words, characters};
 use super::{Sequence, Tokenizer};
@@ -23,6 +24,21 @@ impl Scope {
     }
 }
 
+/// A part of a normalized text.
+pub(super) enum Part<'t> {
+    /// An added token.
+    Token {
+        /// Its id.
+        id: u32,
+        /// The text it takes.
+        text: &'t str,
+        /// The original characters it takes.
+        offsets: (u32, u32),
+    },
+    /// The words between added tokens.
+    Words(Words),
+}
+
 /// Where a byte lies in characters, remembered so that the text is counted through once.
 struct Place<'t> {
     text: &'t str,
@@ -41,6 +57,18 @@ impl Place<'_> {
         self.byte = byte;
         self.character
     }
+
+    /// Bytes as characters of the whole text, where it reaches as far; else as they are.
+    fn characters(&mut self, start: u32, end: u32) -> (u32, u32) {
+        let mut character = |byte: u32| {
+            let byte = byte as usize;
+            let boundary = (0..=byte).rev().find(|at| self.text.is_char_boundary(*at));
+            (byte < self.text.len()).then(|| self.seek(boundary.unwrap_or(0)))
+        };
+        let Some(first) = character(start) else { return (start, end) };
+        let after = character(end).unwrap_or_else(|| character(end - 1).unwrap_or(first + 1) + 1);
+        (first, after)
+    }
 }
 
 /// The tokens of one text as they come.
@@ -51,6 +79,9 @@ struct Target<'e> {
     /// The next word's number otherwise.
     next: u32,
     pieces: Vec<Piece>,
+    scratch: Scratch,
+    /// For tokens that reach beyond their word.
+    beyond: Place<'e>,
 }
 
 impl Target<'_> {
@@ -86,9 +117,9 @@ impl Tokenizer {
         Ok(encoding)
     }
 
-    /// Whether a text may be worked through in parts that are cut at spaces.
-    pub(super) fn can_cut(&self) -> bool {
-        self.pre_tokenizer.is_some() && self.added.normalized().is_none()
+    /// Whether a text may be worked through in parts that are cut at spaces and treated like whole pieces.
+    fn can_cut(&self) -> bool {
+        matches!(self.way.as_deref(), Some(Way::Words(_)))
     }
 
     fn encode_text(
@@ -102,7 +133,14 @@ impl Tokenizer {
             return Err(Error::argument("inputs", "at most 2 GiB of text", format!("{} bytes", text.len())));
         }
         let mut place = Place { text, byte: 0, character: 0 };
-        let mut target = Target { encoding, fixed: word, next: 0, pieces: Vec::new() };
+        let mut target = Target {
+            encoding,
+            fixed: word,
+            next: 0,
+            pieces: Vec::new(),
+            scratch: Scratch::default(),
+            beyond: Place { text, byte: 0, character: 0 },
+        };
         let lazy = scope.limit.is_some() && self.can_cut();
         for segment in Segments::new(&self.added, self.added.raw(), text, scope.split_special, lazy) {
             match segment {
@@ -124,60 +162,84 @@ impl Tokenizer {
         Ok(())
     }
 
-    /// Appends the ids of text without added tokens.
-    pub(super) fn piece_ids(&self, piece: &str, ids: &mut Vec<u32>) -> Result<()> {
-        let mut encoding = Encoding::default();
-        let mut target = Target { encoding: &mut encoding, fixed: None, next: 0, pieces: Vec::new() };
-        self.encode_piece(piece, 0, Scope::default(), &mut target)?;
-        ids.extend_from_slice(&encoding.ids);
-        Ok(())
-    }
-
     /// Text without added tokens; its first character has index `first` in the whole.
     fn encode_piece(&self, piece: &str, first: u32, scope: Scope, target: &mut Target<'_>) -> Result<()> {
-        let mut characters = characters(piece, first);
+        let normalized = self.normalize_piece(piece, first, Edges::BOTH)?;
+        self.parts(normalized, scope, |part| {
+            match part {
+                Part::Token { id, text, offsets } => target.added(id, text, self.usual_text(id), offsets),
+                Part::Words(words) => self.encode_words(words, scope, target)?,
+            }
+            Ok(!scope.reached(target.encoding.len()))
+        })
+    }
+
+    /// Normalizes a part of a piece.
+    pub(super) fn normalize_piece(&self, text: &str, first: u32, edges: Edges) -> Result<Text> {
+        let mut characters = characters(text, first);
         if let Some(normalizer) = &self.normalizer {
-            normalizer.apply(&mut characters, Edges::piece(first))?;
+            normalizer.apply(&mut characters, edges)?;
         }
-        let text = Text::from_characters(&characters);
-        let Some(matcher) = self.added.normalized() else {
+        Ok(Text::from_characters(&characters))
+    }
+
+    /// Calls `take` with the added tokens found in normalized text and the words between them, until it says no.
+    pub(super) fn parts(
+        &self,
+        normalized: Text,
+        scope: Scope,
+        mut take: impl FnMut(Part<'_>) -> Result<bool>,
+    ) -> Result<()> {
+        let words = |text: Text| {
             let whole = 0..text.text().len();
-            return self.encode_words(Words::new(text, whole), scope, target);
+            let mut words = Words::new(text, whole);
+            if let Some(pre_tokenizer) = &self.pre_tokenizer {
+                pre_tokenizer.apply(&mut words)?;
+            }
+            Ok(Part::Words(words))
         };
-        for segment in Segments::new(&self.added, Some(matcher), text.text(), scope.split_special, false) {
-            match segment {
+        let Some(matcher) = self.added.normalized() else {
+            take(words(normalized)?)?;
+            return Ok(());
+        };
+        for segment in
+            Segments::new(&self.added, Some(matcher), normalized.text(), scope.split_special, false)
+        {
+            let part = match segment {
                 Segment::Token(id, range) => {
-                    let offsets = text.original(range.clone());
-                    target.added(id, text.slice(range), self.usual_text(id), offsets);
+                    let offsets = normalized.original(range.clone());
+                    Part::Token { id, text: normalized.slice(range), offsets }
                 }
                 Segment::Text(range) => {
-                    let part: Vec<_> = text.characters(range).collect();
-                    let part = Text::from_characters(&part);
-                    let whole = 0..part.text().len();
-                    self.encode_words(Words::new(part, whole), scope, target)?;
+                    let characters: Vec<_> = normalized.characters(range).collect();
+                    words(Text::from_characters(&characters))?
                 }
-            }
-            if scope.reached(target.encoding.len()) {
+            };
+            if !take(part)? {
                 break;
             }
         }
         Ok(())
     }
 
-    fn encode_words(&self, mut words: Words, scope: Scope, target: &mut Target<'_>) -> Result<()> {
-        if let Some(pre_tokenizer) = &self.pre_tokenizer {
-            pre_tokenizer.apply(&mut words)?;
-        }
+    fn encode_words(&self, words: Words, scope: Scope, target: &mut Target<'_>) -> Result<()> {
         for word in words.ranges {
             if scope.reached(target.encoding.len()) {
                 break;
             }
             target.pieces.clear();
-            self.model.tokenize(words.text.slice(word.clone()), &mut target.pieces)?;
+            let text = words.text.slice(word.clone());
+            self.model.tokenize(text, &mut target.scratch, &mut target.pieces)?;
             let number = target.word();
+            let length = word.len();
             for piece in &target.pieces {
                 let range = word.start + piece.start as usize..word.start + piece.end as usize;
-                target.encoding.push(piece.id, words.text.original(range), number);
+                let offsets = if piece.end as usize <= length {
+                    words.text.original(range)
+                } else {
+                    target.beyond.characters(piece.start, piece.end)
+                };
+                target.encoding.push(piece.id, offsets, number);
             }
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 use super::batch::{Input, Settings, at_input, chunks};
 use super::encoding::Encoding;
+use super::ids::Buffers;
 use super::plain::Scope;
 use super::post_processor::Part;
 use super::{Side, Tokenizer};
@@ -94,7 +95,7 @@ impl Rows {
 struct Scratch {
     first: Vec<u32>,
     second: Vec<u32>,
-    word: Vec<u8>,
+    buffers: Buffers,
 }
 
 impl Tokenizer {
@@ -107,7 +108,7 @@ impl Tokenizer {
     ) -> Result<Vec<Rows>> {
         self.check(settings)?;
         let (ranges, threads) = chunks(inputs, self.text_limit(settings));
-        let short = self.has_short_way() && !wanted.offsets && !settings.overflow;
+        let short = !wanted.offsets && !settings.overflow;
         let parts = parallel::map(ranges.len(), threads, |chunk| {
             let range = ranges.get(chunk).cloned().unwrap_or_default();
             let part = inputs.get(range.clone()).unwrap_or_default();
@@ -136,14 +137,14 @@ impl Tokenizer {
         rows: &mut Rows,
         scratch: &mut Scratch,
     ) -> Result<()> {
-        let Scratch { first, second, word } = scratch;
+        let Scratch { first, second, buffers } = scratch;
         let limit = self.text_limit(settings);
         let mut scope = Scope { split_special: settings.split_special_tokens, limit };
         first.clear();
         second.clear();
-        self.sequence_ids(&input.first, scope, first, word)?;
+        self.sequence_ids(&input.first, scope, first, buffers)?;
         if let Some(sequence) = &input.second {
-            self.sequence_ids(sequence, scope, second, word)?;
+            self.sequence_ids(sequence, scope, second, buffers)?;
         }
         let pair = input.second.is_some();
         let (mut left, mut right) = (0..first.len(), 0..second.len());
@@ -155,8 +156,8 @@ impl Tokenizer {
                 scope.limit = None;
                 first.clear();
                 second.clear();
-                self.sequence_ids(&input.first, scope, first, word)?;
-                self.sequence_ids(sequence, scope, second, word)?;
+                self.sequence_ids(&input.first, scope, first, buffers)?;
+                self.sequence_ids(sequence, scope, second, buffers)?;
             }
             let kept = truncation.keep(room, first.len(), pair.then_some(second.len()))?;
             let (keep_first, keep_second) = kept.unwrap_or((first.len(), second.len()));

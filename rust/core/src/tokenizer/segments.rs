@@ -17,8 +17,8 @@ pub enum Segment {
 
 /// Iterates over the segments of a text.
 ///
-/// A lazy one looks ahead a window at a time and may cut text at an ASCII space: words and normalization do not reach
-/// over one, as long as there is a pre-tokenizer and no added token is searched for in the normalized text.
+/// A lazy one looks ahead a window at a time and may cut text before an ASCII space that follows something that is not
+/// white space; the caller says whether that is safe. Two texts after one another were cut from each other.
 pub struct Segments<'v, 't> {
     vocabulary: &'v AddedVocabulary,
     matcher: Option<&'v Matcher>,
@@ -126,12 +126,14 @@ impl Iterator for Segments<'_, '_> {
             // No match starts this far; text up to the last space before can't change any more.
             let safe = (self.end + 1).saturating_sub(longest).max(self.searched);
             self.searched = safe;
-            let cut = self
-                .text
-                .as_bytes()
-                .get(self.done..safe)
-                .and_then(|window| window.iter().rposition(|byte| *byte == b' '))
-                .filter(|at| *at > 0);
+            let cut = self.text.get(self.done..safe).and_then(|window| {
+                let spaces = window.match_indices(' ').map(|(at, _)| at);
+                spaces.rev().find(|at| {
+                    window
+                        .get(..*at)
+                        .is_some_and(|before| !before.ends_with(char::is_whitespace) && !before.is_empty())
+                })
+            });
             match cut {
                 Some(at) => {
                     let to = self.done + at;

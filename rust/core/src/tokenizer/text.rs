@@ -28,18 +28,11 @@ pub struct Edges {
     pub start: bool,
     /// They end the piece.
     pub end: bool,
-    /// The index of the piece's first original character.
-    pub first: u32,
 }
 
 impl Edges {
-    /// A whole text.
-    pub const BOTH: Self = Self::piece(0);
-
-    /// A whole piece, whose first original character has index `first`.
-    pub const fn piece(first: u32) -> Self {
-        Self { start: true, end: true, first }
-    }
+    /// The whole piece.
+    pub const BOTH: Self = Self { start: true, end: true };
 }
 
 /// A normalized text; each byte knows its range of original characters.

@@ -4,16 +4,16 @@ use super::hash::Seed;
 use super::json::{Node, quoted};
 use crate::Result;
 use serde::{Serialize, Serializer};
-use std::collections::HashMap;
 
 /// Token texts in one string, found by text and by id.
 #[derive(Debug, Clone)]
 pub struct Vocab {
     texts: String,
-    /// Sorted by id; `texts[start..end]` is the token.
+    /// Sorted by id; `texts[start..start + length]` is the token.
     entries: Vec<Entry>,
-    /// Open addressing over `entries`: index + 1, 0 where free. A power of two, at most half full.
-    slots: Vec<u32>,
+    /// Open addressing over `entries`: the hash's high half above, the index + 1 below; 0 where free. A power of two,
+    /// at most half full.
+    slots: Vec<u64>,
     seed: Seed,
     /// Whether `entries[id].id == id` for all: then no search is needed.
     dense: bool,
@@ -21,65 +21,98 @@ pub struct Vocab {
 
 #[derive(Debug, Clone, Copy)]
 struct Entry {
+    start: usize,
+    length: u32,
     id: u32,
-    start: u32,
-    end: u32,
 }
 
 /// Two tokens with one id: (id, first, second).
 pub type Collision = (u32, String, String);
 
 impl Vocab {
-    /// Builds from pairs of distinct texts. Fails where two share an id.
+    /// Builds from tokens with their ids, fewer than 2^32. Of a repeated token the last counts. Fails where two share
+    /// an id.
     pub fn new<'t>(pairs: impl IntoIterator<Item = (&'t str, u32)>) -> std::result::Result<Self, Collision> {
-        let mut pairs: Vec<(&str, u32)> = pairs.into_iter().collect();
-        pairs.sort_unstable_by_key(|pair| pair.1);
-        for (left, right) in pairs.iter().zip(pairs.iter().skip(1)) {
-            if left.1 == right.1 {
-                return Err((left.1, left.0.to_owned(), right.0.to_owned()));
-            }
-        }
-        let mut texts = String::with_capacity(pairs.iter().map(|pair| pair.0.len()).sum());
-        let mut entries = Vec::with_capacity(pairs.len());
-        for (text, id) in pairs {
-            let start = texts.len() as u32;
-            texts.push_str(text);
-            entries.push(Entry { id, start, end: texts.len() as u32 });
-        }
-        let dense = entries.iter().enumerate().all(|(index, entry)| entry.id as usize == index);
+        let pairs = pairs.into_iter();
         let mut vocab = Self {
-            slots: vec![0; (entries.len() * 2).next_power_of_two()],
-            texts,
-            entries,
+            texts: String::new(),
+            entries: Vec::with_capacity(pairs.size_hint().0),
+            slots: Vec::new(),
             seed: Seed::get(),
-            dense,
+            dense: false,
         };
-        for index in 0..vocab.entries.len() {
-            let hash =
-                vocab.entries.get(index).map_or(0, |entry| vocab.seed.bytes(vocab.text(*entry).as_bytes()));
-            let mask = vocab.slots.len() - 1;
-            let mut slot = hash as usize & mask;
-            while vocab.slots.get(slot).is_some_and(|taken| *taken != 0) {
-                slot = (slot + 1) & mask;
-            }
-            if let Some(free) = vocab.slots.get_mut(slot) {
-                *free = index as u32 + 1;
-            }
+        for (text, id) in pairs {
+            vocab.entries.push(Entry { start: vocab.texts.len(), length: text.len() as u32, id });
+            vocab.texts.push_str(text);
+        }
+        let repeated = vocab.index();
+        if !repeated.is_empty() {
+            let mut repeated = repeated.into_iter().peekable();
+            let mut index = 0;
+            vocab.entries.retain(|_| {
+                index += 1;
+                repeated.next_if_eq(&(index - 1)).is_none()
+            });
+        }
+        let sorted = vocab.entries.is_sorted_by_key(|entry| entry.id);
+        if !sorted {
+            vocab.entries.sort_by_key(|entry| entry.id);
+        }
+        let neighbours = vocab.entries.iter().zip(vocab.entries.iter().skip(1));
+        if let Some((first, second)) = neighbours.into_iter().find(|(left, right)| left.id == right.id) {
+            return Err((first.id, vocab.text(*first).to_owned(), vocab.text(*second).to_owned()));
+        }
+        vocab.dense = vocab.entries.iter().enumerate().all(|(index, entry)| entry.id as usize == index);
+        if !sorted || vocab.slots.is_empty() {
+            vocab.index();
         }
         Ok(vocab)
+    }
+
+    /// Fills the slots. Gives the ascending indices of entries whose text comes again later; where there are some, the
+    /// slots are left empty.
+    fn index(&mut self) -> Vec<usize> {
+        let mut slots = vec![0; (self.entries.len() * 2).next_power_of_two()];
+        let mask = slots.len() - 1;
+        let mut repeated = Vec::new();
+        for (index, entry) in self.entries.iter().enumerate() {
+            let text = self.text(*entry);
+            let hash = self.seed.bytes(text.as_bytes());
+            let tag = hash >> u32::BITS << u32::BITS;
+            let mut at = hash as usize & mask;
+            while let Some(slot) = slots.get_mut(at) {
+                if *slot == 0 {
+                    *slot = tag | (index as u64 + 1);
+                    break;
+                }
+                let other = (*slot as u32 - 1) as usize;
+                if *slot >> u32::BITS << u32::BITS == tag
+                    && self.entries.get(other).is_some_and(|other| self.text(*other) == text)
+                {
+                    repeated.push(other);
+                    *slot = tag | (index as u64 + 1);
+                    break;
+                }
+                at = (at + 1) & mask;
+            }
+        }
+        repeated.sort_unstable();
+        self.slots = if repeated.is_empty() { slots } else { Vec::new() };
+        repeated
     }
 
     /// Reads the `vocab` object of a tokenizer.json. Of a repeated key the last counts.
     pub fn read(node: &Node<'_, '_>) -> Result<Self> {
         let fields = node.fields()?;
-        let mut last: HashMap<&str, u32> = HashMap::with_capacity(fields.len());
+        if fields.len() >= u32::MAX as usize {
+            return Err(node.refuse("fewer than 4294967295 tokens", fields.len().to_string()));
+        }
+        let mut pairs = Vec::with_capacity(fields.len());
         for (text, value) in fields {
-            last.insert(text, node.child(text, value).id()?);
+            let id = value.id().map_or_else(|| node.child(text, value).id(), Ok)?;
+            pairs.push((&**text, id));
         }
-        if fields.iter().map(|field| field.0.len()).sum::<usize>() > u32::MAX as usize {
-            return Err(node.refuse("at most 4 GiB of text", "more"));
-        }
-        Self::new(last).map_err(|(id, first, second)| {
+        Self::new(pairs).map_err(|(id, first, second)| {
             node.refuse(
                 "an id for each token",
                 format!("id {id} for {} and {}", quoted(&first), quoted(&second)),
@@ -88,7 +121,7 @@ impl Vocab {
     }
 
     fn text(&self, entry: Entry) -> &str {
-        self.texts.get(entry.start as usize..entry.end as usize).unwrap_or_default()
+        self.texts.get(entry.start..entry.start + entry.length as usize).unwrap_or_default()
     }
 
     /// How many tokens there are; ids may have holes, so the largest id can be beyond.
@@ -103,15 +136,19 @@ impl Vocab {
 
     /// The id of a token.
     pub fn id(&self, text: &str) -> Option<u32> {
-        let mask = self.slots.len() - 1;
-        let mut slot = self.seed.bytes(text.as_bytes()) as usize & mask;
+        let mask = self.slots.len().checked_sub(1)?;
+        let hash = self.seed.bytes(text.as_bytes());
+        let mut at = hash as usize & mask;
         loop {
-            let index = (*self.slots.get(slot)?).checked_sub(1)?;
-            let entry = *self.entries.get(index as usize)?;
-            if self.text(entry) == text {
-                return Some(entry.id);
+            let slot = *self.slots.get(at)?;
+            let index = (slot as u32).checked_sub(1)?;
+            if slot >> u32::BITS == hash >> u32::BITS {
+                let entry = *self.entries.get(index as usize)?;
+                if self.text(entry) == text {
+                    return Some(entry.id);
+                }
             }
-            slot = (slot + 1) & mask;
+            at = (at + 1) & mask;
         }
     }
 

@@ -201,7 +201,7 @@ impl PyTokenizer {
     }
 
     #[getter]
-    fn unk_token(&self) -> &str {
+    fn unk_token(&self) -> Option<&str> {
         self.tokenizer.model().unk_token()
     }
 

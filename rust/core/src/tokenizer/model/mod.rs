@@ -1,9 +1,11 @@
 //! Models: a word to its tokens.
 
+pub mod bpe;
 mod trie;
 mod wordlevel;
 mod wordpiece;
 
+pub use bpe::Bpe;
 pub use wordlevel::WordLevel;
 pub use wordpiece::WordPiece;
 
@@ -27,6 +29,8 @@ pub struct Piece {
 #[derive(Debug, Default)]
 pub struct Scratch {
     pieces: Vec<Piece>,
+    /// For [`Bpe::ids`] and [`Bpe::ids_of_bytes`].
+    pub bpe: bpe::Scratch,
 }
 
 /// The tokenization algorithm with its vocabulary.
@@ -36,14 +40,17 @@ pub enum Model {
     WordPiece(WordPiece),
     /// The whole word or the unknown token.
     WordLevel(WordLevel),
+    /// Characters merged pair by pair.
+    Bpe(Bpe),
 }
 
 impl Model {
-    /// Reads the `model` of a tokenizer.json. A file without `type` is WordPiece, or WordLevel where only that fits.
+    /// Reads the `model` of a tokenizer.json. A file without `type` is BPE where it has merges,
+    /// else WordPiece, or WordLevel where only that fits.
     pub fn read(node: &Node<'_, '_>) -> Result<Self> {
         let Some(kind) = node.optional("type")? else {
             if node.optional("merges")?.is_some() {
-                return Err(Error::unsupported(node.source(), node.path(), "a BPE model"));
+                return Bpe::read(node).map(Self::Bpe);
             }
             let wordpiece = node.optional("continuing_subword_prefix")?.is_some()
                 || node.optional("max_input_chars_per_word")?.is_some();
@@ -56,6 +63,7 @@ impl Model {
         match kind.text()? {
             "WordPiece" => WordPiece::read(node).map(Self::WordPiece),
             "WordLevel" => WordLevel::read(node).map(Self::WordLevel),
+            "BPE" => Bpe::read(node).map(Self::Bpe),
             _ => Err(kind.unsupported()),
         }
     }
@@ -65,6 +73,7 @@ impl Model {
         match self {
             Self::WordPiece(_) => "WordPiece",
             Self::WordLevel(_) => "WordLevel",
+            Self::Bpe(_) => "BPE",
         }
     }
 
@@ -73,19 +82,21 @@ impl Model {
         match self {
             Self::WordPiece(model) => model.vocab(),
             Self::WordLevel(model) => model.vocab(),
+            Self::Bpe(model) => model.vocab(),
         }
     }
 
     /// The text of the token that stands for what is unknown; it need not be in the vocabulary.
-    pub fn unk_token(&self) -> &str {
+    pub fn unk_token(&self) -> Option<&str> {
         match self {
-            Self::WordPiece(model) => model.unk_token(),
-            Self::WordLevel(model) => model.unk_token(),
+            Self::WordPiece(model) => Some(model.unk_token()),
+            Self::WordLevel(model) => Some(model.unk_token()),
+            Self::Bpe(model) => model.unk_token(),
         }
     }
 
-    /// Appends the tokens of a non-empty word. Fails where the word is unknown and so is the unknown token.
-    pub fn tokenize(&self, word: &str, pieces: &mut Vec<Piece>) -> Result<()> {
+    /// Appends the tokens of a non-empty word. Fails where the word needs the unknown token and there is none.
+    pub fn tokenize(&self, word: &str, scratch: &mut Scratch, pieces: &mut Vec<Piece>) -> Result<()> {
         let before = pieces.len();
         let unknown = match self {
             Self::WordPiece(model) => {
@@ -100,6 +111,7 @@ impl Model {
                 model.unk_id()
             }
             Self::WordLevel(model) => model.vocab().id(word).or(model.unk_id()),
+            Self::Bpe(model) => return model.tokenize(word, &mut scratch.bpe, pieces),
         };
         pieces.truncate(before);
         let id = unknown.ok_or_else(|| self.missing_unknown())?;
@@ -109,20 +121,32 @@ impl Model {
 
     /// Appends the ids of a non-empty word.
     pub fn ids(&self, word: &str, scratch: &mut Scratch, ids: &mut Vec<u32>) -> Result<()> {
-        scratch.pieces.clear();
-        self.tokenize(word, &mut scratch.pieces)?;
-        ids.extend(scratch.pieces.iter().map(|piece| piece.id));
-        Ok(())
+        if let Self::Bpe(model) = self {
+            return model.ids(word, &mut scratch.bpe, ids);
+        }
+        let mut pieces = std::mem::take(&mut scratch.pieces);
+        pieces.clear();
+        let done = self.tokenize(word, scratch, &mut pieces);
+        if done.is_ok() {
+            ids.extend(pieces.iter().map(|piece| piece.id));
+        }
+        scratch.pieces = pieces;
+        done
     }
 
     /// The error of a text that needs the unknown token where the vocabulary has none.
     pub fn missing_unknown(&self) -> Error {
-        Error::argument(
-            "inputs",
-            "words the vocabulary covers, as it lacks the unknown token",
-            format!("a word it does not cover; model.unk_token is {:?}", self.unk_token()),
-        )
+        missing_unknown(self.unk_token().unwrap_or_default())
     }
+}
+
+/// The error of a text that needs the unknown token where the vocabulary has none.
+fn missing_unknown(token: &str) -> Error {
+    Error::argument(
+        "inputs",
+        "words the vocabulary covers, as it lacks the unknown token",
+        format!("a word it does not cover; model.unk_token is {token:?}"),
+    )
 }
 
 /// As the `model` of a tokenizer.json.
@@ -131,6 +155,7 @@ impl Serialize for Model {
         match self {
             Self::WordPiece(model) => model.serialize(serializer),
             Self::WordLevel(model) => model.serialize(serializer),
+            Self::Bpe(model) => model.serialize(serializer),
         }
     }
 }

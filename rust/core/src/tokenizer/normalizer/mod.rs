@@ -137,28 +137,29 @@ impl Normalizer {
     ///
     /// Fails where a pattern can't be matched in reasonable time, or the text grows beyond all reason.
     pub fn apply(&self, characters: &mut Vec<Character>, edges: Edges) -> Result<()> {
-        self.run(characters, edges, Growth::of(characters.len()))
+        let first = characters.first().map_or(0, |first| first.start);
+        self.run(characters, Piece { edges, first, most: Piece::most(characters.len()) })
     }
 
-    fn run(&self, characters: &mut Vec<Character>, edges: Edges, growth: Growth) -> Result<()> {
+    fn run(&self, characters: &mut Vec<Character>, piece: Piece) -> Result<()> {
         match self {
             Self::Bert(bert) => bert.apply(characters),
             Self::Form(form) => form.apply(characters),
             Self::Lowercase => simple::lowercase(characters),
-            Self::Strip(strip) => strip.apply(characters, edges),
+            Self::Strip(strip) => strip.apply(characters, piece.edges),
             Self::StripAccents => strip::strip_accents(characters),
             Self::Nmt => simple::nmt(characters),
-            Self::Precompiled(precompiled) => precompiled.apply(characters, growth)?,
-            Self::Replace(replace) => replace.apply(characters, edges, growth)?,
-            Self::Prepend(prefix) => replace::prepend(prefix, characters, edges),
+            Self::Precompiled(precompiled) => precompiled.apply(characters, piece)?,
+            Self::Replace(replace) => replace.apply(characters, piece)?,
+            Self::Prepend(prefix) => replace::prepend(prefix, characters, piece),
             Self::ByteLevel => simple::byte_level(characters),
             Self::Sequence(all) => {
                 for normalizer in all {
-                    normalizer.run(characters, edges, growth)?;
+                    normalizer.run(characters, piece)?;
                 }
             }
         }
-        growth.check(characters.len())
+        piece.check(characters.len())
     }
 
     /// Normalizes a text whose alignment is of no interest, such as an added token.
@@ -184,20 +185,24 @@ fn unnamed(node: &Node<'_, '_>) -> Result<&'static str> {
     found.map(|kind| kind.0).ok_or_else(|| node.refuse_key("type", "this key", "nothing"))
 }
 
-/// How long a text may become, so that a small hostile file can't make a small text fill the memory.
+/// What is known of the piece that the characters are of.
 #[derive(Debug, Clone, Copy)]
-struct Growth {
+struct Piece {
+    edges: Edges,
+    /// The index of its first original character.
+    first: u32,
+    /// How many characters it may become, so that a small hostile file can't make a small text fill the memory.
     most: usize,
 }
 
-impl Growth {
-    /// How many times as long as it was. The largest replacement of Unicode's own forms is 18 characters.
+impl Piece {
+    /// How many times as long a text may become. Unicode's own forms make at most 18 characters of one.
     const FACTOR: usize = 256;
-    /// Added to that: a short text may become this long in any case.
+    /// Any text may become this long.
     const FREE: usize = 1 << 20;
 
-    fn of(characters: usize) -> Self {
-        Self { most: characters.saturating_mul(Self::FACTOR).saturating_add(Self::FREE) }
+    fn most(characters: usize) -> usize {
+        characters.saturating_mul(Self::FACTOR).max(Self::FREE)
     }
 
     fn check(self, characters: usize) -> Result<()> {

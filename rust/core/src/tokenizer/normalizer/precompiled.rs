@@ -1,6 +1,6 @@
 //! Precompiled: a sentencepiece model's own rules, applied to graphemes.
 
-use super::Growth;
+use super::Piece;
 use super::charsmap::CharsMap;
 use super::rewrite::{Step, rewritten};
 use crate::Result;
@@ -92,7 +92,7 @@ impl Precompiled {
     ///
     /// Places follow the reference: a grapheme that becomes nothing before anything was written is not accounted for,
     /// and all that follows has the places of what came before it.
-    pub(super) fn apply(&self, characters: &mut Vec<Character>, growth: Growth) -> Result<()> {
+    pub(super) fn apply(&self, characters: &mut Vec<Character>, piece: Piece) -> Result<()> {
         let text: String = characters.iter().map(|character| character.value).collect();
         let mut steps: Vec<Step> = Vec::with_capacity(characters.len());
         let mut changed = false;
@@ -108,7 +108,7 @@ impl Precompiled {
             if let Some(last) = steps.last_mut() {
                 last.1 -= replaced.saturating_sub(written) as isize;
             }
-            growth.check(steps.len())
+            piece.check(steps.len())
         })?;
         if changed {
             *characters = rewritten(characters, 0, steps.into_iter());

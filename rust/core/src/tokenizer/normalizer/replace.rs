@@ -1,9 +1,9 @@
 //! Replace and Prepend: text put in the place of other text, or before it.
 
-use super::Growth;
+use super::Piece;
 use crate::Result;
 use crate::tokenizer::json::Node;
-use crate::tokenizer::text::{Character, Edges};
+use crate::tokenizer::text::Character;
 use serde_json::{Value, json};
 use std::ops::Range;
 
@@ -38,14 +38,14 @@ impl Replace {
     }
 
     /// The content takes the place of the last character it replaces; where the match is empty, of the one before.
-    pub(super) fn apply(&self, characters: &mut Vec<Character>, edges: Edges, growth: Growth) -> Result<()> {
+    pub(super) fn apply(&self, characters: &mut Vec<Character>, piece: Piece) -> Result<()> {
         let text: String = characters.iter().map(|character| character.value).collect();
         let found = self.matches(&text);
         if found.is_empty() {
             return Ok(());
         }
         let mut replaced = Vec::with_capacity(characters.len());
-        let mut place = (edges.first, edges.first);
+        let mut place = (piece.first, piece.first);
         let mut rest = characters.iter();
         let mut byte = 0;
         for range in found {
@@ -63,7 +63,7 @@ impl Replace {
                 start: place.0,
                 end: place.1,
             }));
-            growth.check(replaced.len())?;
+            piece.check(replaced.len())?;
         }
         replaced.extend(rest);
         *characters = replaced;
@@ -72,13 +72,13 @@ impl Replace {
 }
 
 /// Puts text before a piece that is not empty. It shares the first character's place.
-pub(super) fn prepend(prefix: &str, characters: &mut Vec<Character>, edges: Edges) {
-    let Some(first) = characters.first_mut().filter(|_| edges.start) else {
+pub(super) fn prepend(prefix: &str, characters: &mut Vec<Character>, piece: Piece) {
+    let Some(first) = characters.first_mut().filter(|_| piece.edges.start) else {
         return;
     };
     if prefix.is_empty() {
         // The reference forgets where the first character came from.
-        (first.start, first.end) = (edges.first, edges.first);
+        (first.start, first.end) = (piece.first, piece.first);
         return;
     }
     let first = *first;

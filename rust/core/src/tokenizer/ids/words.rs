@@ -4,14 +4,11 @@
 //! and the plain way is taken.
 
 use super::characters::{ALONE, COMPLEX, Characters, DROP, LONG, SPACE, WORD};
-use super::hash::Seed;
-use super::model::{Model, WordPiece};
-use super::normalizer::Normalizer;
-use super::plain::Scope;
-use super::pre_tokenizer::PreTokenizer;
-use super::segments::{Segment, Segments};
-use super::{Sequence, Tokenizer};
-use crate::Result;
+use crate::tokenizer::Tokenizer;
+use crate::tokenizer::hash::Seed;
+use crate::tokenizer::model::{Model, WordPiece};
+use crate::tokenizer::normalizer::Normalizer;
+use crate::tokenizer::pre_tokenizer::PreTokenizer;
 
 /// A word of up to 15 bytes with its length in the last byte.
 type Packed = u128;
@@ -21,7 +18,7 @@ const LONGEST: usize = 15;
 
 /// Whole words by their bytes, and what each character becomes.
 #[derive(Debug)]
-pub(super) struct WordTable {
+pub struct WordTable {
     /// Open addressing, at most half full. `id` is [`FREE`] where nothing is.
     slots: Vec<Slot>,
     seed: Seed,
@@ -294,81 +291,19 @@ impl Walk<'_> {
     }
 }
 
-impl Tokenizer {
-    /// Whether ids can be had the short way.
-    pub(super) fn has_short_way(&self) -> bool {
-        self.table.is_some() && self.added.normalized().is_none()
-    }
-
-    /// Appends the ids of a sequence, before truncation and post-processing.
-    pub(super) fn sequence_ids(
+impl WordTable {
+    /// Appends the ids of a piece until at least `limit` are there. False: the text has a character whose treatment
+    /// depends on its neighbours, or an unknown word where there is no unknown token; what was appended does not count.
+    pub fn piece(
         &self,
-        sequence: &Sequence<'_>,
-        scope: Scope,
-        ids: &mut Vec<u32>,
-        buffer: &mut Vec<u8>,
-    ) -> Result<()> {
-        let (Some(table), Model::WordPiece(model), true) = (&self.table, &*self.model, self.has_short_way())
-        else {
-            ids.extend_from_slice(&self.encode_sequence(sequence, scope)?.ids);
-            return Ok(());
-        };
-        match sequence {
-            Sequence::Text(text) => self.text_ids(table, model, text, scope, ids, buffer),
-            Sequence::Words(words) => {
-                let before = ids.len();
-                for word in *words {
-                    if scope.reached(ids.len() - before) {
-                        break;
-                    }
-                    self.text_ids(table, model, word, scope, ids, buffer)?;
-                }
-                Ok(())
-            }
-        }
-    }
-
-    fn text_ids(
-        &self,
-        table: &WordTable,
         model: &WordPiece,
-        text: &str,
-        scope: Scope,
+        piece: &str,
+        limit: usize,
         ids: &mut Vec<u32>,
         buffer: &mut Vec<u8>,
-    ) -> Result<()> {
-        let before = ids.len();
-        let limit = scope.limit.map_or(usize::MAX, |limit| before.saturating_add(limit));
-        let lazy = scope.limit.is_some();
-        for segment in Segments::new(&self.added, self.added.raw(), text, scope.split_special, lazy) {
-            match segment {
-                Segment::Token(id, _) => ids.push(id),
-                Segment::Text(range) => {
-                    let piece = text.get(range).unwrap_or_default();
-                    let start = ids.len();
-                    let mut walk = Walk {
-                        table,
-                        model,
-                        text: piece,
-                        ids,
-                        pending: [0; BLOCK],
-                        count: 0,
-                        unknown: false,
-                    };
-                    let complex = walk.run(limit, buffer).is_err();
-                    if walk.unknown && !complex {
-                        return Err(self.model.missing_unknown());
-                    }
-                    if complex {
-                        ids.truncate(start);
-                        self.piece_ids(piece, ids)?;
-                    }
-                }
-            }
-            if ids.len() >= limit {
-                break;
-            }
-        }
-        Ok(())
+    ) -> bool {
+        let mut walk =
+            Walk { table: self, model, text: piece, ids, pending: [0; BLOCK], count: 0, unknown: false };
+        walk.run(limit, buffer).is_ok() && !walk.unknown
     }
 }

@@ -1,9 +1,9 @@
 //! What each character becomes under a BERT normalizer and pre-tokenizer, worked out a page at a time.
 
-use super::model::WordPiece;
-use super::normalizer::BertNormalizer;
-use super::text::Character;
-use super::unicode::is_punctuation;
+use crate::tokenizer::model::WordPiece;
+use crate::tokenizer::normalizer::BertNormalizer;
+use crate::tokenizer::text::Character;
+use crate::tokenizer::unicode::is_punctuation;
 use std::sync::OnceLock;
 use unicode_normalization_alignments::char::canonical_combining_class;
 

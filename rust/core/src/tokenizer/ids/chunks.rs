@@ -1,0 +1,164 @@
+//! The way to ids by way of parts: a text is cut where that changes nothing, and what a part becomes is remembered.
+
+use super::cache::{Cache, Key, LONGEST_PACKED};
+use super::cut::Cut;
+use crate::Result;
+use crate::tokenizer::Tokenizer;
+use crate::tokenizer::model::Scratch;
+use crate::tokenizer::plain::{Part, Scope};
+use crate::tokenizer::text::Edges;
+
+/// How a tokenizer's texts are cut, and what their parts became.
+#[derive(Debug)]
+pub struct Chunks {
+    cut: Cut,
+    cache: Cache,
+}
+
+/// A piece and where it stands.
+#[derive(Debug, Clone, Copy)]
+pub struct Piece<'t> {
+    /// Its text.
+    pub text: &'t str,
+    /// No part of the text between added tokens was before it.
+    pub starts: bool,
+    /// It starts the whole input.
+    pub first: bool,
+}
+
+/// In the kind of a [`Key`]: the part starts a piece.
+const STARTS: u8 = 1;
+/// In the kind of a [`Key`]: the part starts the input.
+const FIRST: u8 = 2;
+/// In the kind of a [`Key`]: the part ends a piece.
+const ENDS: u8 = 4;
+
+impl Chunks {
+    /// None where texts can't be cut.
+    pub fn new(tokenizer: &Tokenizer) -> Option<Self> {
+        Some(Self { cut: Cut::new(tokenizer)?, cache: Cache::new() })
+    }
+
+    /// Whether the start of a text can be worked through without knowing its end.
+    pub fn is_lazy(&self) -> bool {
+        !self.cut.end_matters
+    }
+
+    /// Appends the ids of a piece until at least `limit` are there. False: it must be treated as a whole.
+    pub fn piece(
+        &self,
+        tokenizer: &Tokenizer,
+        piece: Piece<'_>,
+        scope: Scope,
+        limit: usize,
+        scratch: &mut Scratch,
+        ids: &mut Vec<u32>,
+    ) -> Result<bool> {
+        let bytes = piece.text.as_bytes();
+        let mut at = 0;
+        while at < bytes.len() && ids.len() < limit {
+            let (end, packed) = part(piece.text, at);
+            let edges = Edges { start: at == 0 && piece.starts, end: end == bytes.len() };
+            let mut kind = 0;
+            if self.cut.start_matters && edges.start {
+                kind |= STARTS | if piece.first { FIRST } else { 0 };
+            }
+            if self.cut.end_matters && edges.end {
+                kind |= ENDS;
+            }
+            let text = piece.text.get(at..end).unwrap_or_default();
+            // Whether special tokens are split changes what a text becomes, and is asked for rarely.
+            let key = match packed {
+                _ if scope.split_special => None,
+                Some(packed) => Some(Key::packed(packed, end - at, kind)),
+                None => Key::new(text.as_bytes(), kind),
+            };
+            if !key.is_some_and(|key| self.cache.get(&key, ids)) {
+                let before = ids.len();
+                let first = u32::from(!(at == 0 && piece.first));
+                if !self.part(tokenizer, text, first, edges, scope, scratch, ids)? {
+                    return Ok(false);
+                }
+                if let Some(key) = key {
+                    self.cache.put(&key, ids.get(before..).unwrap_or_default());
+                }
+            }
+            at = end;
+        }
+        Ok(true)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn part(
+        &self,
+        tokenizer: &Tokenizer,
+        text: &str,
+        first: u32,
+        edges: Edges,
+        scope: Scope,
+        scratch: &mut Scratch,
+        ids: &mut Vec<u32>,
+    ) -> Result<bool> {
+        let normalized = tokenizer.normalize_piece(text, first, edges)?;
+        let (front, back) = (normalized.text().chars().next(), normalized.text().chars().next_back());
+        let cut = |c: Option<char>| c.is_none_or(|c| c == self.cut.marker || c.is_whitespace());
+        if (!edges.start && front != Some(self.cut.marker)) || (!edges.end && cut(back)) {
+            return Ok(false);
+        }
+        tokenizer.parts(normalized, scope, |part| {
+            match part {
+                Part::Token { id, .. } => ids.push(id),
+                Part::Words(words) => {
+                    for word in &words.ranges {
+                        tokenizer.model.ids(words.text.slice(word.clone()), scratch, ids)?;
+                    }
+                }
+            }
+            Ok(true)
+        })?;
+        Ok(true)
+    }
+}
+
+/// Where the part that starts at `at` ends, and its bytes where they are few.
+#[inline(always)]
+fn part(text: &str, at: usize) -> (usize, Option<u128>) {
+    const ONES: u128 = u128::MAX / 0xFF;
+    let bytes = text.as_bytes();
+    let window = u128::from_le_bytes(window(bytes, at));
+    let differs = window ^ (ONES * 0x20);
+    // The high bit of each byte that is a space; a byte after one may be wrong, and the lowest is asked for.
+    let spaces = differs.wrapping_sub(ONES) & !differs & (ONES * 0x80) & !0xFF;
+    let length = spaces.trailing_zeros() as usize / 8;
+    let last = (window >> ((length.max(1) - 1) * 8)) as u8;
+    if length <= LONGEST_PACKED && (0x21..0x7F).contains(&last) {
+        return (at + length, Some(window & ((1 << (length * 8)) - 1)));
+    }
+    (at + long_part(bytes.get(at..).unwrap_or_default(), text.get(at..).unwrap_or_default()), None)
+}
+
+/// Up to 16 bytes of `text` from `at`, spaces after its end.
+#[inline(always)]
+fn window(text: &[u8], at: usize) -> [u8; 16] {
+    if let Some(window) = text.get(at..at + 16).and_then(|bytes| bytes.try_into().ok()) {
+        return window;
+    }
+    let mut window = [b' '; 16];
+    for (to, from) in window.iter_mut().zip(text.get(at..).unwrap_or_default()) {
+        *to = *from;
+    }
+    window
+}
+
+fn long_part(bytes: &[u8], text: &str) -> usize {
+    let mut from = 1;
+    while let Some(found) = bytes.get(from..).and_then(|rest| memchr::memchr(b' ', rest)) {
+        let end = from + found;
+        let before = text.get(..end).and_then(|part| part.chars().next_back());
+        if before.is_some_and(|c| !c.is_whitespace()) {
+            return end;
+        }
+        from = end + 1;
+    }
+    bytes.len()
+}

@@ -1,0 +1,157 @@
+//! Byte-level vocabularies: words of raw bytes, without writing each byte as a character first.
+
+use super::Bpe;
+use super::alphabet::NONE;
+use super::word::Scratch;
+use crate::tokenizer::hash::Seed;
+
+/// The characters that stand for the 256 bytes in byte-level vocabularies: printable ones of Latin-1 for themselves,
+/// the others for those from U+0100 on.
+pub fn byte_characters() -> [char; 256] {
+    let mut next = 0x100u16;
+    std::array::from_fn(|byte| match byte as u8 {
+        own @ (b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF) => char::from(own),
+        _ => {
+            next += 1;
+            char::from_u32(u32::from(next) - 1).unwrap_or_default()
+        }
+    })
+}
+
+/// What the bytes of a word start out as, where the vocabulary has a token for each of the 256.
+#[derive(Debug, Clone)]
+pub(super) struct ByteBpe {
+    /// Neither first nor last in the word.
+    inner: [u32; 256],
+    first: [u32; 256],
+    last: [u32; 256],
+    only: [u32; 256],
+    /// Whole words that need no merging.
+    whole: Option<WholeWords>,
+}
+
+impl ByteBpe {
+    /// None where some byte has no token.
+    pub fn new(model: &Bpe) -> Option<Self> {
+        let characters = byte_characters();
+        let mut text = String::new();
+        let mut table = |first, last| {
+            let ids = characters.map(|character| model.symbol(character, first, last, &mut text));
+            (!ids.contains(&NONE)).then_some(ids)
+        };
+        Some(Self {
+            inner: table(false, false)?,
+            first: table(true, false)?,
+            last: table(false, true)?,
+            only: table(true, true)?,
+            whole: model.options().ignore_merges.then(|| WholeWords::new(model)),
+        })
+    }
+
+    /// The id of a word that is taken whole.
+    #[inline]
+    pub fn whole(&self, word: &[u8]) -> Option<u32> {
+        self.whole.as_ref()?.id(word)
+    }
+
+    /// Appends the symbols of a word.
+    #[inline]
+    pub fn symbols(&self, word: &[u8], ids: &mut Vec<u32>) {
+        let id = |table: &[u32; 256], byte: &u8| table.get(usize::from(*byte)).copied().unwrap_or(NONE);
+        match word {
+            [] => {}
+            [only] => ids.push(id(&self.only, only)),
+            [first, inner @ .., last] => {
+                ids.push(id(&self.first, first));
+                ids.extend(inner.iter().map(|byte| id(&self.inner, byte)));
+                ids.push(id(&self.last, last));
+            }
+        }
+    }
+}
+
+/// Tokens by their raw bytes.
+#[derive(Debug, Clone)]
+struct WholeWords {
+    bytes: Vec<u8>,
+    entries: Vec<(u32, u32, u32)>,
+    /// The hash's high half above, the entry's index + 1 below; 0 where free. At most half full.
+    slots: Vec<u64>,
+    seed: Seed,
+}
+
+impl WholeWords {
+    fn new(model: &Bpe) -> Self {
+        let mut values = [None; 0x200];
+        for (byte, character) in (0..=u8::MAX).zip(byte_characters()) {
+            if let Some(value) = values.get_mut(character as usize) {
+                *value = Some(byte);
+            }
+        }
+        let vocab = model.vocab();
+        let mut words = Self {
+            bytes: Vec::new(),
+            entries: Vec::with_capacity(vocab.len()),
+            slots: vec![0; (vocab.len() * 2).next_power_of_two()],
+            seed: Seed::get(),
+        };
+        for (text, id) in vocab.iter() {
+            let start = words.bytes.len();
+            let mut values = text.chars().map(|character| values.get(character as usize).copied().flatten());
+            let whole = values.all(|byte| byte.map(|byte| words.bytes.push(byte)).is_some());
+            if whole && start < words.bytes.len() {
+                words.insert(start, id);
+            } else {
+                words.bytes.truncate(start);
+            }
+        }
+        words
+    }
+
+    fn insert(&mut self, start: usize, id: u32) {
+        let hash = self.seed.bytes(self.bytes.get(start..).unwrap_or_default());
+        let mask = self.slots.len() - 1;
+        let mut slot = hash as usize & mask;
+        while self.slots.get(slot).is_some_and(|taken| *taken != 0) {
+            slot = (slot + 1) & mask;
+        }
+        self.entries.push((start as u32, self.bytes.len() as u32, id));
+        if let Some(free) = self.slots.get_mut(slot) {
+            *free = hash >> 32 << 32 | self.entries.len() as u64;
+        }
+    }
+
+    fn id(&self, word: &[u8]) -> Option<u32> {
+        let hash = self.seed.bytes(word);
+        let mask = self.slots.len() - 1;
+        let mut slot = hash as usize & mask;
+        loop {
+            let taken = *self.slots.get(slot)?;
+            let index = (taken as u32).checked_sub(1)?;
+            if taken >> 32 == hash >> 32 {
+                let (start, end, id) = *self.entries.get(index as usize)?;
+                if self.bytes.get(start as usize..end as usize) == Some(word) {
+                    return Some(id);
+                }
+            }
+            slot = (slot + 1) & mask;
+        }
+    }
+}
+
+impl Bpe {
+    /// Appends the ids of a word of raw bytes: what [`Self::ids`] appends for the same bytes written as
+    /// [`byte_characters`]. Only where [`Self::is_byte_level`]; otherwise nothing is appended.
+    #[inline]
+    pub fn ids_of_bytes(&self, word: &[u8], scratch: &mut Scratch, ids: &mut Vec<u32>) {
+        let Some(bytes) = self.bytes() else { return };
+        if let Some(id) = bytes.whole(word) {
+            ids.push(id);
+            return;
+        }
+        scratch.clear();
+        bytes.symbols(word, &mut scratch.ids);
+        self.merge(scratch);
+        ids.extend_from_slice(&scratch.ids);
+    }
+}
