@@ -4,7 +4,9 @@
 
 mod added_tokens;
 mod arrays;
+mod base64;
 mod batch;
+mod byte_alphabet;
 mod decoder;
 mod encoding;
 mod formats;
@@ -31,12 +33,12 @@ pub use decoder::Decoder;
 pub use encoding::{Encoding, NO_WORD};
 pub use formats::{SavedPadding, SavedTruncation, VocabOptions};
 pub use model::{Bpe, Model, Scratch, bpe};
-pub use normalizer::{BertNormalizer, Normalizer};
+pub use normalizer::{BertNormalizer, Form, Normalizer, Precompiled, Replace, Strip};
 pub use padding::{Padding, PaddingLength};
 pub use post_processor::PostProcessor;
 pub use pre_tokenizer::PreTokenizer;
 pub use rows::{Rows, Wanted};
-pub use text::{Character, Edges, Text, Words};
+pub use text::{Character, Edges, Text, Words, characters};
 pub use truncation::{Truncation, TruncationStrategy};
 
 use crate::{Error, Result, parallel};

@@ -51,7 +51,17 @@ impl Cut {
 
     fn normalizer(&mut self, normalizer: &Normalizer) -> Option<()> {
         match normalizer {
-            Normalizer::Bert(_) => (self.marker == ' ').then_some(()),
+            Normalizer::Bert(_)
+            | Normalizer::Form(_)
+            | Normalizer::Lowercase
+            | Normalizer::StripAccents
+            | Normalizer::Nmt => (self.marker == ' ').then_some(()),
+            Normalizer::Sequence(all) => all.iter().try_for_each(|normalizer| self.normalizer(normalizer)),
+            Normalizer::Strip(_)
+            | Normalizer::Precompiled(_)
+            | Normalizer::Replace(_)
+            | Normalizer::Prepend(_)
+            | Normalizer::ByteLevel => None,
         }
     }
 
