@@ -6,9 +6,9 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from oxiformers.auto.classes import _NotInstantiable
-from oxiformers.auto.registry import ARCHITECTURES
+from oxiformers.auto.tokenizer_table import REFUSED, TOKENIZERS
 from oxiformers.config_file import CONFIG_NAME
-from oxiformers.errors import UnsupportedError
+from oxiformers.errors import ArgumentError, UnsupportedError
 from oxiformers.files import read_json
 from oxiformers.hub import Source, split_hub_arguments
 
@@ -27,63 +27,91 @@ class AutoTokenizer(_NotInstantiable):
     def from_pretrained(cls, name_or_path: str | os.PathLike[str], *args: Any, **kwargs: Any) -> Any:
         """Loads a tokenizer.
 
-        Its class is the one that tokenizer_config.json names, else that of the model_type in config.json,
-        else the one that reads any tokenizer.json.
+        Its class is the one that tokenizer_config.json names, else that of config.json, by its tokenizer_class or
+        its model_type, else the one that reads any tokenizer.json.
 
         Args:
             name_or_path: a folder, or a repository's name.
             *args: passed on to the tokenizer's class.
             **kwargs: the arguments of `hub.Source`; `config`, a model's config in place of config.json;
-                `use_fast` is accepted, as there is one kind of tokenizer; the others go to the tokenizer's
-                class.
+                `tokenizer_type`, a model_type that counts whatever the files say; `use_fast` is accepted, as
+                there is one kind of tokenizer; the others go to the tokenizer's class.
 
         Raises:
-            UnsupportedError: the named class is unknown and there is no tokenizer.json.
+            UnsupportedError: the named class is unknown and there is no tokenizer.json, or it is known and not
+                supported.
             MissingFileError, FormatError: as `PreTrainedTokenizerFast.from_pretrained`.
         """
         config = kwargs.pop("config", None)
+        wanted = kwargs.pop("tokenizer_type", None)
         hub_arguments, _ = split_hub_arguments(kwargs)
         source = Source(name_or_path, **hub_arguments)
-        found = _find_class(source, config)
+        found = _find_class(source, config) if wanted is None else _class_of_type(wanted)
         return found.from_pretrained(name_or_path, *args, **kwargs)
+
+
+def _class_of_type(model_type: str) -> type[PreTrainedTokenizerFast]:
+    from oxiformers import tokenization
+
+    name = TOKENIZERS.get(model_type)
+    if name is None:
+        raise ArgumentError(
+            f"Passed `tokenizer_type` {model_type} does not exist. `tokenizer_type` should be one of "
+            f"{', '.join(sorted(TOKENIZERS))}.",
+            key="tokenizer_type",
+            expected="a model type",
+            actual=repr(model_type),
+        )
+    found = tokenization.tokenizer_class(name)
+    if found is None:
+        raise _unsupported(name, f"tokenizer_type={model_type!r}")
+    return found
 
 
 def _find_class(source: Source, config: Config | None) -> type[PreTrainedTokenizerFast]:
     from oxiformers import tokenization
 
-    settings = source.file(TOKENIZER_CONFIG, required=False)
-    named = read_json(settings).get("tokenizer_class") if settings is not None else None
-    named = named if isinstance(named, str) else None
-    if (known := tokenization.tokenizer_class(named)) is not None:
+    name, named = _class_name(source, config)
+    known = tokenization.tokenizer_class(name)
+    if known is not None:
         return known
-    by_model = _class_of_model(source, config)
-    if by_model is not None and named is None:
-        return by_model
+    if name is not None and name.removesuffix("Fast") in REFUSED:
+        raise _unsupported(name, source.name)
     if source.file(TOKENIZER_FILE, required=False) is not None:
         return tokenization.PreTrainedTokenizerFast
-    if by_model is not None:
-        return by_model
     raise UnsupportedError(
         f"{source.name} has no {TOKENIZER_FILE}, and "
-        + (
-            f"its tokenizer_class {named!r} is not supported without one"
-            if named
-            else "names no tokenizer_class"
-        ),
+        + (f"its tokenizer_class {name!r} is not supported without one" if name else f"names no {named}"),
         path=source.name,
         key="tokenizer_class",
         expected=f"a {TOKENIZER_FILE}",
-        actual=repr(named),
+        actual=repr(name),
     )
 
 
-def _class_of_model(source: Source, config: Config | None) -> type[PreTrainedTokenizerFast] | None:
-    from oxiformers import tokenization
+def _unsupported(name: str, place: str) -> UnsupportedError:
+    reason = REFUSED.get(name.removesuffix("Fast"), "it is not supported")
+    return UnsupportedError(
+        f"{place} asks for {name}, and {reason}", path=place, key="tokenizer_class", actual=name
+    )
 
+
+def _class_name(source: Source, config: Config | None) -> tuple[str | None, str]:
+    """The class the files name, if they do, and what they would name it with."""
+    settings = source.file(TOKENIZER_CONFIG, required=False)
+    named = read_json(settings).get("tokenizer_class") if settings is not None else None
+    if isinstance(named, str) and named:
+        return named, "tokenizer_class"
     if config is not None:
-        model_type: Any = type(config).model_type
+        model: dict[str, Any] = {"model_type": type(config).model_type}
+        model["tokenizer_class"] = getattr(config, "tokenizer_class", None)
     else:
         file = source.file(CONFIG_NAME, required=False)
-        model_type = read_json(file).get("model_type") if file is not None else None
-    row = ARCHITECTURES.get(model_type) if isinstance(model_type, str) else None
-    return tokenization.tokenizer_class(row.tokenizer) if row is not None else None
+        model = read_json(file) if file is not None else {}
+    named = model.get("tokenizer_class")
+    if isinstance(named, str) and named:
+        return named, "tokenizer_class"
+    encoder = model.get("encoder")
+    model_type = (encoder if isinstance(encoder, dict) else model).get("model_type")
+    found = TOKENIZERS.get(model_type) if isinstance(model_type, str) else None
+    return found, "tokenizer_class and no known model_type"

@@ -81,6 +81,7 @@ class BertTokenizer(PreTrainedTokenizerFast):
         if tokenizer_object is not None or tokenizer_file is not None:
             core = core_of(tokenizer_object, tokenizer_file, type(self).__name__)
         elif vocab_file is not None:
+            settings.setdefault("clean_up_tokenization_spaces", True)
             core = Tokenizer.from_vocab(os.fspath(vocab_file), **normalization, **names)
         else:
             if vocab is None:
@@ -97,8 +98,9 @@ class BertTokenizer(PreTrainedTokenizerFast):
                 expected="WordPiece",
                 actual=core.model_type,
             )
-        options = core.normalizer_options
-        if options is None or any(options[key] != value for key, value in normalization.items()):  # type: ignore[literal-required]
+        normalizer: Any = core.normalizer_options if hasattr(core, "normalizer_options") else json.loads(core.components())["normalizer"]
+        normalizer = normalizer or {}
+        if any(normalizer.get(key, value) != value for key, value in normalization.items()):
             core = core.with_bert_normalizer(**normalization)
         self.do_lower_case = do_lower_case
         self.tokenize_chinese_chars = tokenize_chinese_chars
@@ -111,6 +113,10 @@ class BertTokenizer(PreTrainedTokenizerFast):
             **tokens,
             **settings,
         )
+        self._set_template()
+
+    def _set_template(self) -> None:
+        """Special tokens around the sequences."""
         if self.cls_token is not None and self.sep_token is not None:
             self._core = self._core.with_bert_template(cls_token=self.cls_token, sep_token=self.sep_token)
 

@@ -1,0 +1,140 @@
+"""Byte-level BPE in the form of RoBERTa: GPT-2's, with special tokens around the sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from .components import Component, byte_level, components_of, template, with_components
+from .family import PLAIN, TAKES_SPACE, BertTemplate, Flags, RobertaTemplate, plain_flags, required_ids
+from .gpt2 import ByteLevelTokenizer
+
+#: A mask token that takes the space before it, and is looked for in the text as it is.
+_MASK: Flags = plain_flags(lstrip=True, normalized=False)
+_SPECIAL: Flags = {"special": True, "normalized": False}
+
+
+class RobertaTokenizer(RobertaTemplate, ByteLevelTokenizer):
+    """RoBERTa's tokenizer.
+
+    `add_prefix_space` puts a space in front of a text, and `trim_offsets` leaves spaces out of the offsets.
+    """
+
+    tokens: ClassVar[Mapping[str, str | None]] = {
+        "bos_token": "<s>",
+        "eos_token": "</s>",
+        "sep_token": "</s>",
+        "cls_token": "<s>",
+        "unk_token": "<unk>",
+        "pad_token": "<pad>",
+        "mask_token": "<mask>",
+    }
+    flags: ClassVar[Mapping[str, Flags | None]] = {"mask_token": _MASK}
+    file_flags: ClassVar[Mapping[str, Flags | None]] = {"*": PLAIN, "mask_token": _MASK}
+    options: ClassVar[Mapping[str, Any]] = {
+        "errors": "replace",
+        "add_prefix_space": False,
+        "trim_offsets": True,
+    }
+    words_need_prefix_space: ClassVar[bool] = True
+    trim_offsets: bool
+
+    def _post_processor(self) -> Component | None:
+        cls_token, sep_token = self.special_tokens_map["cls_token"], self.special_tokens_map["sep_token"]
+        cls_id, sep_id = required_ids(self, "cls_token", "sep_token")
+        return {
+            "type": "RobertaProcessing",
+            "sep": [sep_token, sep_id],
+            "cls": [cls_token, cls_id],
+            "trim_offsets": True,
+            "add_prefix_space": self.add_prefix_space,
+        }
+
+    def _finish(self, settings: Mapping[str, Any]) -> None:
+        processor = components_of(self._core).get("post_processor") or {}
+        wanted = {"add_prefix_space": self.add_prefix_space, "trim_offsets": bool(self.trim_offsets)}
+        changed = {key: value for key, value in wanted.items() if processor.get(key, value) != value}
+        if changed:
+            self._core = with_components(self._core, post_processor={**processor, **changed})
+
+
+class BartTokenizer(RobertaTokenizer):
+    """BART's tokenizer: RoBERTa's."""
+
+    flags: ClassVar[Mapping[str, Flags | None]] = {
+        "mask_token": {"special": True, "lstrip": True, "normalized": True}
+    }
+    file_flags: ClassVar[Mapping[str, Flags | None]] = {"*": PLAIN, "mask_token": TAKES_SPACE}
+
+
+class LongformerTokenizer(RobertaTokenizer):
+    """Longformer's tokenizer: RoBERTa's."""
+
+
+class MvpTokenizer(RobertaTokenizer):
+    """MVP's tokenizer: BART's."""
+
+    flags: ClassVar[Mapping[str, Flags | None]] = {"mask_token": {"lstrip": True}}
+    file_flags: ClassVar[Mapping[str, Flags | None]] = {
+        "*": _SPECIAL,
+        "mask_token": {**_SPECIAL, "lstrip": True},
+    }
+
+
+class LEDTokenizer(BartTokenizer):
+    """LED's tokenizer: BART's."""
+
+
+class BlenderbotTokenizer(RobertaTokenizer):
+    """Blenderbot's tokenizer: A </s>."""
+
+    file_flags: ClassVar[Mapping[str, Flags | None]] = {"*": PLAIN, "mask_token": _MASK}
+
+    def _post_processor(self) -> Component | None:
+        eos = self.special_tokens_map["eos_token"]
+        return template(f"$A:0 {eos}:0", None, self._ids(eos))
+
+    def build_inputs_with_special_tokens(
+        self, token_ids_0: list[int], token_ids_1: list[int] | None = None
+    ) -> list[int]:
+        """A eos; a second sequence is left out."""
+        return [*token_ids_0, *required_ids(self, "eos_token")]
+
+    def create_token_type_ids_from_sequences(
+        self, token_ids_0: list[int], token_ids_1: list[int] | None = None
+    ) -> list[int]:
+        """Zeros: this model has no token types."""
+        return [0] * len(RobertaTemplate.build_inputs_with_special_tokens(self, token_ids_0, token_ids_1))
+
+
+class DebertaTokenizer(BertTemplate, ByteLevelTokenizer):
+    """DeBERTa's tokenizer: [CLS] A [SEP] B [SEP], with token types."""
+
+    model_input_names: list[str] = ["input_ids", "attention_mask", "token_type_ids"]  # noqa: RUF012 -- as in the base
+    tokens: ClassVar[Mapping[str, str | None]] = {
+        "bos_token": "[CLS]",
+        "eos_token": "[SEP]",
+        "sep_token": "[SEP]",
+        "cls_token": "[CLS]",
+        "unk_token": "[UNK]",
+        "pad_token": "[PAD]",
+        "mask_token": "[MASK]",
+    }
+    flags: ClassVar[Mapping[str, Flags | None]] = {"mask_token": {"lstrip": True}}
+    file_flags: ClassVar[Mapping[str, Flags | None]] = {"*": _SPECIAL, "mask_token": TAKES_SPACE}
+    options: ClassVar[Mapping[str, Any]] = {"errors": "replace", "add_prefix_space": False}
+    file_options: ClassVar[Mapping[str, Any]] = {"add_bos_token": False}
+
+    def _post_processor(self) -> Component | None:
+        return template(
+            "[CLS]:0 $A:0 [SEP]:0", "[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1", self._ids("[CLS]", "[SEP]")
+        )
+
+
+RobertaTokenizerFast = RobertaTokenizer
+BartTokenizerFast = BartTokenizer
+LongformerTokenizerFast = LongformerTokenizer
+MvpTokenizerFast = MvpTokenizer
+LEDTokenizerFast = LEDTokenizer
+BlenderbotTokenizerFast = BlenderbotTokenizer
+DebertaTokenizerFast = DebertaTokenizer

@@ -1,0 +1,169 @@
+"""BPE over words that end in `</w>`: CLIP, the first GPT, and HerBERT."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from ..._core import Tokenizer
+from ...errors import FormatError
+from .components import (
+    BERT_PRE_TOKENIZER,
+    Component,
+    bert_normalizer,
+    byte_level,
+    components_of,
+    normalizers,
+    pre_tokenizers,
+    replace,
+    split,
+)
+from .family import PLAIN, BertTemplate, Flags, required_ids
+from .gpt2 import ByteLevelTokenizer
+
+_WORD_END = "</w>"
+_BPE_DECODER: Component = {"type": "BPEDecoder", "suffix": _WORD_END}
+
+
+class CLIPTokenizer(ByteLevelTokenizer):
+    """CLIP's tokenizer: lowercased words; padding is the end token."""
+
+    tokens: ClassVar[Mapping[str, str | None]] = {
+        "unk_token": "<|endoftext|>",
+        "bos_token": "<|startoftext|>",
+        "eos_token": "<|endoftext|>",
+        "pad_token": "<|endoftext|>",
+    }
+    file_flags: ClassVar[Mapping[str, Flags | None]] = {"*": PLAIN, "pad_token": None}
+    file_options: ClassVar[Mapping[str, Any]] = {"errors": "replace"}
+    #: CLIP's merges.txt is that of a larger vocabulary, of which it uses the start.
+    merge_lines: ClassVar[slice | None] = slice(1, 49152 - 256 - 2 + 1)
+
+    def _core_from_bpe(
+        self, vocabulary: dict[str, int], merges: Sequence[tuple[str, str]], settings: Mapping[str, Any]
+    ) -> Tokenizer:
+        return self._build(
+            vocabulary,
+            merges,
+            settings,
+            continuing_subword_prefix="",
+            end_of_word_suffix=_WORD_END,
+            unk_token=str(settings["unk_token"]),
+        )
+
+    def _components(self, settings: Mapping[str, Any]) -> dict[str, Component | None]:
+        pattern = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+        return {
+            "normalizer": normalizers(
+                {"type": "NFC"}, replace(r"\s+", " ", regex=True), {"type": "Lowercase"}
+            ),
+            "pre_tokenizer": pre_tokenizers(split(pattern, "Removed", invert=True), byte_level(False)),
+            "decoder": byte_level(),
+        }
+
+    def _check_core(self, core: Tokenizer, path: str | None) -> None:
+        kind = (components_of(core)["pre_tokenizer"] or {}).get("type")
+        if kind != "Sequence":
+            raise FormatError(
+                f"{path or 'tokenizer_object'} is of CLIP's older form, whose words are cut otherwise: load it from "
+                "vocab.json and merges.txt (from_slow=True)",
+                path=path,
+                key="pre_tokenizer.type",
+                expected="Sequence",
+                actual=str(kind),
+            )
+
+    def _post_processor(self) -> Component | None:
+        bos_id, eos_id = required_ids(self, "bos_token", "eos_token")
+        return {
+            "type": "RobertaProcessing",
+            "sep": [self.eos_token, eos_id],
+            "cls": [self.bos_token, bos_id],
+            "trim_offsets": False,
+            "add_prefix_space": False,
+        }
+
+    def _decode_ids(self, ids: list[int], skip_special_tokens: bool, **kwargs: Any) -> str:
+        text = super()._decode_ids(ids, skip_special_tokens, **kwargs)
+        return text.replace(_WORD_END, " ").strip()
+
+    def build_inputs_with_special_tokens(
+        self, token_ids_0: list[int], token_ids_1: list[int] | None = None
+    ) -> list[int]:
+        """bos A eos, or bos A eos eos B eos."""
+        bos_id, eos_id = required_ids(self, "bos_token", "eos_token")
+        first = [bos_id, *token_ids_0, eos_id]
+        return first if token_ids_1 is None else [*first, eos_id, *token_ids_1, eos_id]
+
+    def create_token_type_ids_from_sequences(
+        self, token_ids_0: list[int], token_ids_1: list[int] | None = None
+    ) -> list[int]:
+        """Zeros: this model has no token types."""
+        return [0] * len(self.build_inputs_with_special_tokens(list(token_ids_0), token_ids_1))
+
+
+class OpenAIGPTTokenizer(ByteLevelTokenizer):
+    """The first GPT's tokenizer: lowercased words, no special tokens around."""
+
+    tokens: ClassVar[Mapping[str, str | None]] = {"unk_token": "<unk>"}
+
+    @property
+    def do_lower_case(self) -> bool:
+        """Always true: text is lowercased."""
+        return True
+
+    def _core_from_bpe(
+        self, vocabulary: dict[str, int], merges: Sequence[tuple[str, str]], settings: Mapping[str, Any]
+    ) -> Tokenizer:
+        unk_token = str(settings["unk_token"])
+        return self._build(vocabulary, merges, settings, end_of_word_suffix=_WORD_END, unk_token=unk_token)
+
+    def _components(self, settings: Mapping[str, Any]) -> dict[str, Component | None]:
+        return {
+            "normalizer": bert_normalizer(lowercase=True),
+            "pre_tokenizer": BERT_PRE_TOKENIZER,
+            "decoder": _BPE_DECODER,
+        }
+
+    def _post_processor(self) -> Component | None:
+        return None
+
+
+class HerbertTokenizer(BertTemplate, ByteLevelTokenizer):
+    """HerBERT's tokenizer: <s> A </s> B </s>, with token types."""
+
+    model_input_names: list[str] = ["input_ids", "token_type_ids", "attention_mask"]  # noqa: RUF012 -- as in the base
+    tokens: ClassVar[Mapping[str, str | None]] = {
+        "cls_token": "<s>",
+        "unk_token": "<unk>",
+        "pad_token": "<pad>",
+        "mask_token": "<mask>",
+        "sep_token": "</s>",
+    }
+    file_tokens: ClassVar[Mapping[str, str | None]] = {"bos_token": "<s>"}
+    file_options: ClassVar[Mapping[str, Any]] = {
+        "additional_special_tokens": [f"<special{index}>" for index in range(10)]
+    }
+    merge_lines: ClassVar[slice | None] = None
+
+    def _core_from_bpe(
+        self, vocabulary: dict[str, int], merges: Sequence[tuple[str, str]], settings: Mapping[str, Any]
+    ) -> Tokenizer:
+        unk_token = str(settings["unk_token"])
+        return self._build(vocabulary, merges, settings, end_of_word_suffix=_WORD_END, unk_token=unk_token)
+
+    def _components(self, settings: Mapping[str, Any]) -> dict[str, Component | None]:
+        return {
+            "normalizer": bert_normalizer(lowercase=False, strip_accents=False),
+            "pre_tokenizer": BERT_PRE_TOKENIZER,
+            "decoder": _BPE_DECODER,
+        }
+
+    def _post_processor(self) -> Component | None:
+        cls_id, sep_id = required_ids(self, "cls_token", "sep_token")
+        return {"type": "BertProcessing", "sep": [self.sep_token, sep_id], "cls": [self.cls_token, cls_id]}
+
+
+CLIPTokenizerFast = CLIPTokenizer
+OpenAIGPTTokenizerFast = OpenAIGPTTokenizer
+HerbertTokenizerFast = HerbertTokenizer
