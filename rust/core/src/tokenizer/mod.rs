@@ -16,6 +16,7 @@ mod json;
 mod model;
 mod normalizer;
 mod padding;
+mod pattern;
 mod plain;
 mod post_processor;
 mod pre_tokenizer;
