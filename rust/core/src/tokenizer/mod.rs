@@ -21,6 +21,7 @@ mod post_processor;
 mod pre_tokenizer;
 mod rows;
 mod segments;
+mod stream;
 mod text;
 mod truncation;
 mod unicode;
@@ -38,6 +39,7 @@ pub use padding::{Padding, PaddingLength};
 pub use post_processor::PostProcessor;
 pub use pre_tokenizer::PreTokenizer;
 pub use rows::{Rows, Wanted};
+pub use stream::DecodeStream;
 pub use text::{Character, Edges, Text, Words, characters};
 pub use truncation::{Truncation, TruncationStrategy};
 
