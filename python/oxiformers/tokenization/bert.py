@@ -98,8 +98,7 @@ class BertTokenizer(PreTrainedTokenizerFast):
                 expected="WordPiece",
                 actual=core.model_type,
             )
-        normalizer: Any = core.normalizer_options if hasattr(core, "normalizer_options") else json.loads(core.components())["normalizer"]
-        normalizer = normalizer or {}
+        normalizer = json.loads(core.components())["normalizer"] or {}
         if any(normalizer.get(key, value) != value for key, value in normalization.items()):
             core = core.with_bert_normalizer(**normalization)
         self.do_lower_case = do_lower_case
