@@ -32,7 +32,7 @@ pub use arrays::{Arrays, Packed};
 pub use batch::{Input, Sequence, Settings};
 pub use decoder::Decoder;
 pub use encoding::{Encoding, NO_WORD};
-pub use formats::{SavedPadding, SavedTruncation, VocabOptions};
+pub use formats::{SavedPadding, SavedTruncation, Tiktoken, VocabOptions, read_merges, read_tiktoken};
 pub use model::{Bpe, Model, Scratch, bpe};
 pub use normalizer::{BertNormalizer, Form, Normalizer, Precompiled, Replace, Strip};
 pub use padding::{Padding, PaddingLength};
