@@ -1,10 +1,14 @@
 //! The files tokenizers are read from and written to.
 
+mod merges;
 mod saved;
+mod tiktoken;
 mod tokenizer_json;
 mod vocab_txt;
 
+pub use merges::read_merges;
 pub use saved::{SavedPadding, SavedTruncation};
+pub use tiktoken::{Tiktoken, read_tiktoken};
 pub use vocab_txt::VocabOptions;
 
 use crate::{Error, Result};

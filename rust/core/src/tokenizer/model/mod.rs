@@ -101,7 +101,7 @@ impl Model {
         match self {
             Self::WordPiece(model) => model.options(),
             Self::WordLevel(model) => model.options(),
-            Self::Bpe(model) => model.options_json(),
+            Self::Bpe(model) => model.options(),
         }
     }
 

@@ -3,20 +3,8 @@
 use super::Bpe;
 use super::alphabet::NONE;
 use super::word::Scratch;
+use crate::tokenizer::byte_alphabet::{byte_of, character_of};
 use crate::tokenizer::hash::Seed;
-
-/// The characters that stand for the 256 bytes in byte-level vocabularies: printable ones of Latin-1 for themselves,
-/// the others for those from U+0100 on.
-pub fn byte_characters() -> [char; 256] {
-    let mut next = 0x100u16;
-    std::array::from_fn(|byte| match byte as u8 {
-        own @ (b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF) => char::from(own),
-        _ => {
-            next += 1;
-            char::from_u32(u32::from(next) - 1).unwrap_or_default()
-        }
-    })
-}
 
 /// What the bytes of a word start out as, where the vocabulary has a token for each of the 256.
 #[derive(Debug, Clone)]
@@ -33,10 +21,10 @@ pub(super) struct ByteBpe {
 impl ByteBpe {
     /// None where some byte has no token.
     pub fn new(model: &Bpe) -> Option<Self> {
-        let characters = byte_characters();
         let mut text = String::new();
         let mut table = |first, last| {
-            let ids = characters.map(|character| model.symbol(character, first, last, &mut text));
+            let ids: [u32; 256] =
+                std::array::from_fn(|byte| model.symbol(character_of(byte as u8), first, last, &mut text));
             (!ids.contains(&NONE)).then_some(ids)
         };
         Some(Self {
@@ -44,7 +32,7 @@ impl ByteBpe {
             first: table(true, false)?,
             last: table(false, true)?,
             only: table(true, true)?,
-            whole: model.options().ignore_merges.then(|| WholeWords::new(model)),
+            whole: model.settings().ignore_merges.then(|| WholeWords::new(model)),
         })
     }
 
@@ -82,12 +70,6 @@ struct WholeWords {
 
 impl WholeWords {
     fn new(model: &Bpe) -> Self {
-        let mut values = [None; 0x200];
-        for (byte, character) in (0..=u8::MAX).zip(byte_characters()) {
-            if let Some(value) = values.get_mut(character as usize) {
-                *value = Some(byte);
-            }
-        }
         let vocab = model.vocab();
         let mut words = Self {
             bytes: Vec::new(),
@@ -97,8 +79,8 @@ impl WholeWords {
         };
         for (text, id) in vocab.iter() {
             let start = words.bytes.len();
-            let mut values = text.chars().map(|character| values.get(character as usize).copied().flatten());
-            let whole = values.all(|byte| byte.map(|byte| words.bytes.push(byte)).is_some());
+            let whole =
+                text.chars().all(|symbol| byte_of(symbol).map(|byte| words.bytes.push(byte)).is_some());
             if whole && start < words.bytes.len() {
                 words.insert(start, id);
             } else {
@@ -140,8 +122,8 @@ impl WholeWords {
 }
 
 impl Bpe {
-    /// Appends the ids of a word of raw bytes: what [`Self::ids`] appends for the same bytes written as
-    /// [`byte_characters`]. Only where [`Self::is_byte_level`]; otherwise nothing is appended.
+    /// Appends the ids of a word of raw bytes: what [`Self::ids`] appends for the same bytes written in
+    /// the byte-level alphabet. Only where [`Self::is_byte_level`]; otherwise nothing is appended.
     #[inline]
     pub fn ids_of_bytes(&self, word: &[u8], scratch: &mut Scratch, ids: &mut Vec<u32>) {
         let Some(bytes) = self.bytes() else { return };

@@ -81,8 +81,8 @@ impl Bpe {
 
 impl Bpe {
     /// The object in a tokenizer.json without vocabulary and merges.
-    pub fn options_json(&self) -> Map<String, Value> {
-        let options = self.options();
+    pub fn options(&self) -> Map<String, Value> {
+        let options = self.settings();
         let entries: [(&str, Value); 8] = [
             ("type", "BPE".into()),
             ("dropout", options.dropout.into()),
@@ -99,16 +99,10 @@ impl Bpe {
 
 impl Serialize for Bpe {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        let options = self.options();
         let mut map = serializer.serialize_map(Some(10))?;
-        map.serialize_entry("type", "BPE")?;
-        map.serialize_entry("dropout", &options.dropout)?;
-        map.serialize_entry("unk_token", &options.unk_token)?;
-        map.serialize_entry("continuing_subword_prefix", &options.continuing_subword_prefix)?;
-        map.serialize_entry("end_of_word_suffix", &options.end_of_word_suffix)?;
-        map.serialize_entry("fuse_unk", &options.fuse_unk)?;
-        map.serialize_entry("byte_fallback", &options.byte_fallback)?;
-        map.serialize_entry("ignore_merges", &options.ignore_merges)?;
+        for (key, value) in &self.options() {
+            map.serialize_entry(key, value)?;
+        }
         map.serialize_entry("vocab", self.vocab())?;
         map.serialize_entry("merges", &Merges(self))?;
         map.end()

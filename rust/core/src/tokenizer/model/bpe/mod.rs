@@ -7,7 +7,6 @@ mod file;
 mod table;
 mod word;
 
-pub use bytes::byte_characters;
 pub use word::Scratch;
 
 use super::{Piece, missing_unknown};
@@ -158,7 +157,7 @@ impl Bpe {
     }
 
     /// Everything but the vocabulary and the merges.
-    pub fn options(&self) -> &BpeOptions {
+    pub fn settings(&self) -> &BpeOptions {
         &self.options
     }
 
@@ -175,7 +174,7 @@ impl Bpe {
         })
     }
 
-    /// Whether each byte has a token as in [`byte_characters`], so that [`Self::ids_of_bytes`] can be used.
+    /// Whether each byte has a token, as a character of the byte-level alphabet, so that [`Self::ids_of_bytes`] can be used.
     pub fn is_byte_level(&self) -> bool {
         self.bytes().is_some()
     }
