@@ -11,6 +11,7 @@ from typing_extensions import Buffer
 __version__: str
 __all__ = [
     "AddedToken",
+    "DecodeStream",
     "Encoding",
     "SafetensorsFile",
     "Tokenizer",
@@ -117,6 +118,20 @@ class Encoding:
     @staticmethod
     def _restore(state: tuple[Any, ...]) -> Encoding: ...
     def __reduce__(self) -> tuple[Callable[..., Encoding], tuple[tuple[Any, ...]]]: ...
+
+@final
+class DecodeStream:
+    """The text of a growing list of ids, made by `Tokenizer.stream`. A step costs the same however long it grows."""
+
+    def step(self, id: int | list[int] | tuple[int, ...]) -> str | None:
+        """The text that the ids complete: never a part of a character. None: more tokens are needed, or there is
+        no new text.
+
+        Raises ArgumentError where the ids change text that was given out before.
+        """
+
+    def __copy__(self) -> DecodeStream: ...
+    def __deepcopy__(self, _memo: dict[int, Any], /) -> DecodeStream: ...
 
 @final
 class Tokenizer:
@@ -278,6 +293,9 @@ class Tokenizer:
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str: ...
     def decode_batch(self, batch: Sequence[Sequence[int]], skip_special_tokens: bool = True) -> list[str]: ...
     def decode_tokens(self, tokens: Sequence[str]) -> str: ...
+    def stream(self, skip_special_tokens: bool = False, *, prompt: Sequence[int] | None = None) -> DecodeStream:
+        """Decodes ids as a model generates them; a prompt gives them context and is not given out itself."""
+
     def __reduce__(self) -> tuple[Callable[..., Tokenizer], tuple[str]]: ...
 
 # --- weights ------------------------------------------------------------------------------------------------

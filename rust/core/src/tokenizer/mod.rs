@@ -16,11 +16,13 @@ mod json;
 mod model;
 mod normalizer;
 mod padding;
+mod pattern;
 mod plain;
 mod post_processor;
 mod pre_tokenizer;
 mod rows;
 mod segments;
+mod stream;
 mod text;
 mod truncation;
 mod unicode;
@@ -35,9 +37,11 @@ pub use formats::{SavedPadding, SavedTruncation, Tiktoken, VocabOptions, read_me
 pub use model::{Bpe, Model, Scratch, bpe};
 pub use normalizer::{BertNormalizer, Form, Normalizer, Precompiled, Replace, Strip};
 pub use padding::{Padding, PaddingLength};
+pub use pattern::Pattern;
 pub use post_processor::PostProcessor;
 pub use pre_tokenizer::PreTokenizer;
 pub use rows::{Rows, Wanted};
+pub use stream::DecodeStream;
 pub use text::{Character, Edges, Text, Words, characters};
 pub use truncation::{Truncation, TruncationStrategy};
 

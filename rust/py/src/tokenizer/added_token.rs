@@ -1,5 +1,7 @@
 //! The `AddedToken` class.
 
+use super::inputs::{items, text, type_name};
+use crate::error::input_type_error;
 use oxiformers_core::tokenizer::AddedToken;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
@@ -23,6 +25,19 @@ pub struct PyAddedToken {
 }
 
 impl PyAddedToken {
+    /// The tokens of a list.
+    pub fn list(object: &Bound<'_, PyAny>, name: &str) -> PyResult<Vec<AddedToken>> {
+        let list = items(object, name, "a list of AddedToken")?;
+        let token = |(index, item): (usize, &Bound<'_, PyAny>)| match item.cast::<Self>() {
+            Ok(token) => Ok(token.get().to_core()),
+            Err(_) => {
+                let key = format!("{name}[{index}]");
+                Err(input_type_error(object.py(), &key, "an AddedToken", &type_name(item)))
+            }
+        };
+        list.iter().enumerate().map(token).collect()
+    }
+
     pub fn to_core(&self) -> AddedToken {
         AddedToken {
             content: self.content.clone(),
@@ -46,21 +61,37 @@ impl PyAddedToken {
     }
 }
 
+/// The text of a token; anything else is refused with a typed error.
+struct Content(String);
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Content {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        Ok(Self(text(&object, "content")?.to_owned()))
+    }
+}
+
 type State = (String, bool, bool, bool, Option<bool>, bool);
 
 #[pymethods]
 impl PyAddedToken {
     #[new]
-    #[pyo3(signature = (content="", single_word=false, lstrip=false, rstrip=false, normalized=None, special=false))]
+    #[pyo3(
+        signature = (
+            content=Content(String::new()), single_word=false, lstrip=false, rstrip=false, normalized=None, special=false
+        ),
+        text_signature = "(content='', single_word=False, lstrip=False, rstrip=False, normalized=None, special=False)"
+    )]
     fn new(
-        content: &str,
+        content: Content,
         single_word: bool,
         lstrip: bool,
         rstrip: bool,
         normalized: Option<bool>,
         special: bool,
     ) -> Self {
-        Self { content: content.to_owned(), single_word, lstrip, rstrip, normalized, special }
+        Self { content: content.0, single_word, lstrip, rstrip, normalized, special }
     }
 
     #[getter]

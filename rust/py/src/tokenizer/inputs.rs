@@ -17,7 +17,7 @@ pub struct Texts<'py> {
 }
 
 /// An object's type as an error names it.
-fn type_name(object: &Bound<'_, PyAny>) -> String {
+pub(super) fn type_name(object: &Bound<'_, PyAny>) -> String {
     if object.is_none() {
         return "None".into();
     }
@@ -25,7 +25,11 @@ fn type_name(object: &Bound<'_, PyAny>) -> String {
 }
 
 /// The items of a list or tuple; anything else, a string above all, is no batch.
-fn items<'py>(object: &Bound<'py, PyAny>, key: &str, expected: &str) -> PyResult<Vec<Bound<'py, PyAny>>> {
+pub(super) fn items<'py>(
+    object: &Bound<'py, PyAny>,
+    key: &str,
+    expected: &str,
+) -> PyResult<Vec<Bound<'py, PyAny>>> {
     if let Ok(list) = object.cast::<PyList>() {
         return Ok(list.iter().collect());
     }
@@ -37,6 +41,22 @@ fn items<'py>(object: &Bound<'py, PyAny>, key: &str, expected: &str) -> PyResult
         Ok(iterator) if !text && !object.is_instance_of::<PyDict>() => iterator.collect(),
         _ => Err(input_type_error(object.py(), key, expected, &type_name(object))),
     }
+}
+
+/// The UTF-8 of one string.
+pub(super) fn text<'t>(object: &'t Bound<'_, PyAny>, key: &str) -> PyResult<&'t str> {
+    let py = object.py();
+    let string = object.cast::<PyString>();
+    let string = string.map_err(|_| input_type_error(py, key, "a string", &type_name(object)))?;
+    string.to_str().map_err(|error| not_utf8(py, error, key))
+}
+
+/// The typed form of the error that a string with lone surrogates raises.
+fn not_utf8(py: Python<'_>, error: PyErr, key: &str) -> PyErr {
+    if !error.is_instance_of::<pyo3::exceptions::PyUnicodeEncodeError>(py) {
+        return error;
+    }
+    to_py(py, Error::argument(key, "text that can be encoded as UTF-8", error.value(py).to_string()))
 }
 
 impl<'py> Texts<'py> {
@@ -101,10 +121,6 @@ impl<'py> Texts<'py> {
 
     fn text<'t>(&'t self, index: usize, string: &'t Bound<'py, PyString>, name: &str) -> PyResult<&'t str> {
         string.to_str().map_err(|error| {
-            let py = string.py();
-            if !error.is_instance_of::<pyo3::exceptions::PyUnicodeEncodeError>(py) {
-                return error;
-            }
             let spans = self.spans.iter().flatten();
             let item =
                 self.spans.iter().position(|span| span.as_ref().is_some_and(|span| span.contains(&index)));
@@ -115,7 +131,7 @@ impl<'py> Texts<'py> {
                 }
                 (_, item) => format!("{name}[{}]", item.unwrap_or(index)),
             };
-            to_py(py, Error::argument(key, "text that can be encoded as UTF-8", error.value(py).to_string()))
+            not_utf8(string.py(), error, &key)
         })
     }
 

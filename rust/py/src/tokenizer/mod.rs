@@ -1,10 +1,12 @@
-//! `Tokenizer`, `Encoding` and `AddedToken`.
+//! `Tokenizer`, `Encoding`, `DecodeStream` and `AddedToken`.
 
 mod added_token;
 mod arguments;
 mod encoding;
+mod ids;
 mod inputs;
 mod output;
+mod stream;
 #[allow(clippy::module_inception)]
 mod tokenizer;
 
@@ -14,5 +16,6 @@ use pyo3::prelude::*;
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<added_token::PyAddedToken>()?;
     module.add_class::<encoding::PyEncoding>()?;
+    module.add_class::<stream::PyDecodeStream>()?;
     module.add_class::<tokenizer::PyTokenizer>()
 }

@@ -1,10 +1,10 @@
 //! The `Tokenizer` class.
 
 use numpy::PyArray1;
+use oxiformers_core::Result;
 use oxiformers_core::tokenizer::{
     BertNormalizer, Input, Normalizer, Rows, Side, Tokenizer, TruncationStrategy, VocabOptions, Wanted,
 };
-use oxiformers_core::{Error, Result};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::sync::Arc;
@@ -12,8 +12,10 @@ use std::sync::Arc;
 use super::added_token::PyAddedToken;
 use super::arguments::{PaddingArguments, TruncationArguments, settings};
 use super::encoding::PyEncoding;
-use super::inputs::{Texts, inputs as pair_up};
+use super::ids;
+use super::inputs::{Texts, inputs as pair_up, text};
 use super::output;
+use super::stream::PyDecodeStream;
 use crate::error::{detach, to_py};
 
 #[pyclass(frozen, name = "Tokenizer", module = "oxiformers._core")]
@@ -44,12 +46,6 @@ impl PyTokenizer {
         let tokenizer = &*self.tokenizer;
         detach(py, || work(tokenizer, &inputs))
     }
-}
-
-/// An id as Python passes it; a negative one is refused with a typed error.
-fn id(py: Python<'_>, value: i64) -> PyResult<u32> {
-    u32::try_from(value)
-        .map_err(|_| to_py(py, Error::argument("ids", "integers from 0 to 4294967295", value.to_string())))
 }
 
 fn side(side: Side) -> &'static str {
@@ -106,8 +102,8 @@ impl PyTokenizer {
         detach(py, || self.tokenizer.to_json(pretty))
     }
 
-    fn with_added_tokens(&self, py: Python<'_>, tokens: Vec<PyAddedToken>) -> PyResult<Self> {
-        let tokens = tokens.iter().map(PyAddedToken::to_core).collect();
+    fn with_added_tokens(&self, py: Python<'_>, tokens: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let tokens = PyAddedToken::list(tokens, "tokens")?;
         detach(py, || self.tokenizer.with_added_tokens(tokens)).map(Self::wrap)
     }
 
@@ -143,8 +139,8 @@ impl PyTokenizer {
         Ok(dict)
     }
 
-    fn token_to_id(&self, token: &str) -> Option<u32> {
-        self.tokenizer.token_to_id(token)
+    fn token_to_id(&self, token: &Bound<'_, PyAny>) -> PyResult<Option<u32>> {
+        Ok(self.tokenizer.token_to_id(text(token, "token")?))
     }
 
     fn id_to_token(&self, id: i64) -> Option<&str> {
@@ -417,8 +413,8 @@ impl PyTokenizer {
     }
 
     #[pyo3(signature = (ids, skip_special_tokens=true))]
-    fn decode(&self, py: Python<'_>, ids: Vec<i64>, skip_special_tokens: bool) -> PyResult<String> {
-        let ids = ids.into_iter().map(|value| id(py, value)).collect::<PyResult<Vec<u32>>>()?;
+    fn decode(&self, py: Python<'_>, ids: &Bound<'_, PyAny>, skip_special_tokens: bool) -> PyResult<String> {
+        let ids = ids::ids(ids, "ids")?;
         detach(py, || self.tokenizer.decode(&ids, skip_special_tokens))
     }
 
@@ -426,17 +422,26 @@ impl PyTokenizer {
     fn decode_batch(
         &self,
         py: Python<'_>,
-        batch: Vec<Vec<i64>>,
+        batch: &Bound<'_, PyAny>,
         skip_special_tokens: bool,
     ) -> PyResult<Vec<String>> {
-        let row = |ids: Vec<i64>| ids.into_iter().map(|value| id(py, value)).collect();
-        let batch = batch.into_iter().map(row).collect::<PyResult<Vec<Vec<u32>>>>()?;
+        let batch = ids::batch(batch, "batch")?;
         detach(py, || self.tokenizer.decode_batch(&batch, skip_special_tokens))
     }
 
-    fn decode_tokens(&self, py: Python<'_>, tokens: Vec<String>) -> PyResult<String> {
-        let tokens: Vec<&str> = tokens.iter().map(String::as_str).collect();
+    fn decode_tokens(&self, py: Python<'_>, tokens: &Bound<'_, PyAny>) -> PyResult<String> {
+        let texts = Texts::new(tokens, "tokens", false, false)?;
+        let tokens = texts.utf8("tokens")?;
         detach(py, || self.tokenizer.decode_tokens(&tokens))
+    }
+
+    #[pyo3(signature = (skip_special_tokens=false, *, prompt=None))]
+    fn stream(
+        &self,
+        skip_special_tokens: bool,
+        prompt: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<PyDecodeStream> {
+        PyDecodeStream::start(&self.tokenizer, skip_special_tokens, prompt)
     }
 
     fn __repr__(&self) -> String {

@@ -15,6 +15,9 @@ pub use metaspace::Metaspace;
 pub use replace::Replace;
 pub use strip::Strip;
 
+pub(super) use byte_fallback::byte_of_token;
+pub(super) use byte_level::push_bytes;
+
 use crate::Result;
 use serde_json::{Value, json};
 use tokens::Tokens;
@@ -99,6 +102,21 @@ impl Decoder {
             Self::Replace(replace) => replace.to_json(),
             Self::Fuse | Self::ByteFallback => json!({"type": self.name()}),
             Self::Strip(strip) => strip.to_json(),
+        }
+    }
+
+    /// Whether text ends with U+FFFD where its last tokens are byte tokens that are no UTF-8: ByteFallback, with
+    /// nothing around it that touches them.
+    pub(super) fn ends_with_byte_run(&self) -> bool {
+        match self {
+            Self::ByteFallback => true,
+            Self::Sequence(decoders) => {
+                let mut decoders = decoders.iter();
+                decoders.find(|each| !matches!(each, Self::Replace(replace) if replace.spares_byte_tokens()))
+                    == Some(&Self::ByteFallback)
+                    && decoders.all(|each| matches!(each, Self::Fuse | Self::Strip(Strip { stop: 0, .. })))
+            }
+            _ => false,
         }
     }
 

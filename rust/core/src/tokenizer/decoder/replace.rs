@@ -23,6 +23,11 @@ impl Replace {
         Ok(Self { pattern: text.to_owned(), content: node.field("content")?.text()?.to_owned() })
     }
 
+    /// Whether no token such as `<0xE2>` can match.
+    pub(super) fn spares_byte_tokens(&self) -> bool {
+        self.pattern.chars().any(|character| !"<0xABCDEFabcdef123456789+>".contains(character))
+    }
+
     pub(super) fn to_json(&self) -> Value {
         json!({"type": "Replace", "pattern": {"String": self.pattern}, "content": self.content})
     }
