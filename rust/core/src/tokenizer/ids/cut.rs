@@ -85,7 +85,7 @@ impl Cut {
             (PreTokenizer::Bert | PreTokenizer::Whitespace, Place::Boundary | Place::Inside(' ')) => {
                 Some(Place::Boundary)
             }
-            (PreTokenizer::Bert | PreTokenizer::Whitespace, Place::Inside(_)) => None,
+            _ => None,
         }
     }
 }
