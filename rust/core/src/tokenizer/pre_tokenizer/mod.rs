@@ -140,7 +140,7 @@ impl PreTokenizer {
             Self::Bert => words.split(|text, word| bert::split(text, word)),
             Self::Whitespace => words.split(|text, word| whitespace::split(text, word)),
             Self::WhitespaceSplit => split_at(words, char::is_whitespace, Behavior::Removed),
-            Self::ByteLevel(byte_level) => byte_level.apply(words)?,
+            Self::ByteLevel(byte_level) => byte_level.apply(words),
             Self::Metaspace(metaspace) => metaspace.apply(words),
             Self::Split(split) => split.apply(words)?,
             Self::Punctuation(behavior) => split_at(words, is_punctuation, *behavior),
