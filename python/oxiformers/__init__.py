@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .auto.registry import ARCHITECTURES
+from .tokenizer_table import PUBLIC_NAMES
 
 if TYPE_CHECKING:  # the same names for type checkers and editors
     from . import logging as logging
@@ -78,6 +79,116 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from .tokenization import PreTrainedTokenizerFast as PreTrainedTokenizerFast
     from .tokenization import TensorType as TensorType
     from .tokenization import TokenSpan as TokenSpan
+    from .tokenization.models.albert import AlbertTokenizer as AlbertTokenizer
+    from .tokenization.models.albert import AlbertTokenizerFast as AlbertTokenizerFast
+    from .tokenization.models.albert import BigBirdTokenizer as BigBirdTokenizer
+    from .tokenization.models.albert import BigBirdTokenizerFast as BigBirdTokenizerFast
+    from .tokenization.models.albert import DebertaV2Tokenizer as DebertaV2Tokenizer
+    from .tokenization.models.albert import DebertaV2TokenizerFast as DebertaV2TokenizerFast
+    from .tokenization.models.albert import FNetTokenizer as FNetTokenizer
+    from .tokenization.models.albert import FNetTokenizerFast as FNetTokenizerFast
+    from .tokenization.models.albert import ReformerTokenizer as ReformerTokenizer
+    from .tokenization.models.albert import ReformerTokenizerFast as ReformerTokenizerFast
+    from .tokenization.models.albert import RemBertTokenizer as RemBertTokenizer
+    from .tokenization.models.albert import RemBertTokenizerFast as RemBertTokenizerFast
+    from .tokenization.models.albert import XLNetTokenizer as XLNetTokenizer
+    from .tokenization.models.albert import XLNetTokenizerFast as XLNetTokenizerFast
+    from .tokenization.models.bytelevel import ByT5Tokenizer as ByT5Tokenizer
+    from .tokenization.models.bytelevel import PerceiverTokenizer as PerceiverTokenizer
+    from .tokenization.models.gpt2 import BloomTokenizer as BloomTokenizer
+    from .tokenization.models.gpt2 import BloomTokenizerFast as BloomTokenizerFast
+    from .tokenization.models.gpt2 import CodeGenTokenizer as CodeGenTokenizer
+    from .tokenization.models.gpt2 import CodeGenTokenizerFast as CodeGenTokenizerFast
+    from .tokenization.models.gpt2 import CohereTokenizer as CohereTokenizer
+    from .tokenization.models.gpt2 import CohereTokenizerFast as CohereTokenizerFast
+    from .tokenization.models.gpt2 import GPT2Tokenizer as GPT2Tokenizer
+    from .tokenization.models.gpt2 import GPT2TokenizerFast as GPT2TokenizerFast
+    from .tokenization.models.gpt2 import GPTNeoXTokenizer as GPTNeoXTokenizer
+    from .tokenization.models.gpt2 import GPTNeoXTokenizerFast as GPTNeoXTokenizerFast
+    from .tokenization.models.gpt2 import Qwen2Tokenizer as Qwen2Tokenizer
+    from .tokenization.models.gpt2 import Qwen2TokenizerFast as Qwen2TokenizerFast
+    from .tokenization.models.llama import CodeLlamaTokenizer as CodeLlamaTokenizer
+    from .tokenization.models.llama import CodeLlamaTokenizerFast as CodeLlamaTokenizerFast
+    from .tokenization.models.llama import GemmaTokenizer as GemmaTokenizer
+    from .tokenization.models.llama import GemmaTokenizerFast as GemmaTokenizerFast
+    from .tokenization.models.llama import LlamaTokenizer as LlamaTokenizer
+    from .tokenization.models.llama import LlamaTokenizerFast as LlamaTokenizerFast
+    from .tokenization.models.marian import M2M100Tokenizer as M2M100Tokenizer
+    from .tokenization.models.marian import MarianTokenizer as MarianTokenizer
+    from .tokenization.models.marian import Speech2TextTokenizer as Speech2TextTokenizer
+    from .tokenization.models.roberta import BartTokenizer as BartTokenizer
+    from .tokenization.models.roberta import BartTokenizerFast as BartTokenizerFast
+    from .tokenization.models.roberta import BlenderbotTokenizer as BlenderbotTokenizer
+    from .tokenization.models.roberta import BlenderbotTokenizerFast as BlenderbotTokenizerFast
+    from .tokenization.models.roberta import DebertaTokenizer as DebertaTokenizer
+    from .tokenization.models.roberta import DebertaTokenizerFast as DebertaTokenizerFast
+    from .tokenization.models.roberta import LEDTokenizer as LEDTokenizer
+    from .tokenization.models.roberta import LEDTokenizerFast as LEDTokenizerFast
+    from .tokenization.models.roberta import LongformerTokenizer as LongformerTokenizer
+    from .tokenization.models.roberta import LongformerTokenizerFast as LongformerTokenizerFast
+    from .tokenization.models.roberta import MvpTokenizer as MvpTokenizer
+    from .tokenization.models.roberta import MvpTokenizerFast as MvpTokenizerFast
+    from .tokenization.models.roberta import RobertaTokenizer as RobertaTokenizer
+    from .tokenization.models.roberta import RobertaTokenizerFast as RobertaTokenizerFast
+    from .tokenization.models.t5 import MT5Tokenizer as MT5Tokenizer
+    from .tokenization.models.t5 import MT5TokenizerFast as MT5TokenizerFast
+    from .tokenization.models.t5 import PegasusTokenizer as PegasusTokenizer
+    from .tokenization.models.t5 import PegasusTokenizerFast as PegasusTokenizerFast
+    from .tokenization.models.t5 import T5Tokenizer as T5Tokenizer
+    from .tokenization.models.t5 import T5TokenizerFast as T5TokenizerFast
+    from .tokenization.models.translation import MBart50Tokenizer as MBart50Tokenizer
+    from .tokenization.models.translation import MBart50TokenizerFast as MBart50TokenizerFast
+    from .tokenization.models.translation import MBartTokenizer as MBartTokenizer
+    from .tokenization.models.translation import MBartTokenizerFast as MBartTokenizerFast
+    from .tokenization.models.translation import NllbTokenizer as NllbTokenizer
+    from .tokenization.models.translation import NllbTokenizerFast as NllbTokenizerFast
+    from .tokenization.models.translation import SeamlessM4TTokenizer as SeamlessM4TTokenizer
+    from .tokenization.models.translation import SeamlessM4TTokenizerFast as SeamlessM4TTokenizerFast
+    from .tokenization.models.wav2vec2 import Wav2Vec2CTCTokenizer as Wav2Vec2CTCTokenizer
+    from .tokenization.models.whisper import WhisperTokenizer as WhisperTokenizer
+    from .tokenization.models.whisper import WhisperTokenizerFast as WhisperTokenizerFast
+    from .tokenization.models.wordpiece import ConvBertTokenizer as ConvBertTokenizer
+    from .tokenization.models.wordpiece import ConvBertTokenizerFast as ConvBertTokenizerFast
+    from .tokenization.models.wordpiece import DPRContextEncoderTokenizer as DPRContextEncoderTokenizer
+    from .tokenization.models.wordpiece import DPRContextEncoderTokenizerFast as DPRContextEncoderTokenizerFast
+    from .tokenization.models.wordpiece import DPRQuestionEncoderTokenizer as DPRQuestionEncoderTokenizer
+    from .tokenization.models.wordpiece import DPRQuestionEncoderTokenizerFast as DPRQuestionEncoderTokenizerFast
+    from .tokenization.models.wordpiece import DPRReaderTokenizer as DPRReaderTokenizer
+    from .tokenization.models.wordpiece import DPRReaderTokenizerFast as DPRReaderTokenizerFast
+    from .tokenization.models.wordpiece import ElectraTokenizer as ElectraTokenizer
+    from .tokenization.models.wordpiece import ElectraTokenizerFast as ElectraTokenizerFast
+    from .tokenization.models.wordpiece import FunnelTokenizer as FunnelTokenizer
+    from .tokenization.models.wordpiece import FunnelTokenizerFast as FunnelTokenizerFast
+    from .tokenization.models.wordpiece import LayoutLMTokenizer as LayoutLMTokenizer
+    from .tokenization.models.wordpiece import LayoutLMTokenizerFast as LayoutLMTokenizerFast
+    from .tokenization.models.wordpiece import LxmertTokenizer as LxmertTokenizer
+    from .tokenization.models.wordpiece import LxmertTokenizerFast as LxmertTokenizerFast
+    from .tokenization.models.wordpiece import MPNetTokenizer as MPNetTokenizer
+    from .tokenization.models.wordpiece import MPNetTokenizerFast as MPNetTokenizerFast
+    from .tokenization.models.wordpiece import MobileBertTokenizer as MobileBertTokenizer
+    from .tokenization.models.wordpiece import MobileBertTokenizerFast as MobileBertTokenizerFast
+    from .tokenization.models.wordpiece import RealmTokenizer as RealmTokenizer
+    from .tokenization.models.wordpiece import RealmTokenizerFast as RealmTokenizerFast
+    from .tokenization.models.wordpiece import RetriBertTokenizer as RetriBertTokenizer
+    from .tokenization.models.wordpiece import RetriBertTokenizerFast as RetriBertTokenizerFast
+    from .tokenization.models.wordpiece import SplinterTokenizer as SplinterTokenizer
+    from .tokenization.models.wordpiece import SplinterTokenizerFast as SplinterTokenizerFast
+    from .tokenization.models.wordpiece import SqueezeBertTokenizer as SqueezeBertTokenizer
+    from .tokenization.models.wordpiece import SqueezeBertTokenizerFast as SqueezeBertTokenizerFast
+    from .tokenization.models.words import CLIPTokenizer as CLIPTokenizer
+    from .tokenization.models.words import CLIPTokenizerFast as CLIPTokenizerFast
+    from .tokenization.models.words import HerbertTokenizer as HerbertTokenizer
+    from .tokenization.models.words import HerbertTokenizerFast as HerbertTokenizerFast
+    from .tokenization.models.words import OpenAIGPTTokenizer as OpenAIGPTTokenizer
+    from .tokenization.models.words import OpenAIGPTTokenizerFast as OpenAIGPTTokenizerFast
+    from .tokenization.models.xlm_roberta import BarthezTokenizer as BarthezTokenizer
+    from .tokenization.models.xlm_roberta import BarthezTokenizerFast as BarthezTokenizerFast
+    from .tokenization.models.xlm_roberta import CamembertTokenizer as CamembertTokenizer
+    from .tokenization.models.xlm_roberta import CamembertTokenizerFast as CamembertTokenizerFast
+    from .tokenization.models.xlm_roberta import XGLMTokenizer as XGLMTokenizer
+    from .tokenization.models.xlm_roberta import XGLMTokenizerFast as XGLMTokenizerFast
+    from .tokenization.models.xlm_roberta import XLMRobertaTokenizer as XLMRobertaTokenizer
+    from .tokenization.models.xlm_roberta import XLMRobertaTokenizerFast as XLMRobertaTokenizerFast
 
 __version__ = "0.1.0"
 
@@ -115,11 +226,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "tokenization": (
         "AddedToken",
         "BatchEncoding",
-        "BertTokenizer",
-        "BertTokenizerFast",
         "CharSpan",
-        "DistilBertTokenizer",
-        "DistilBertTokenizerFast",
         "PreTrainedTokenizer",
         "PreTrainedTokenizerBase",
         "PreTrainedTokenizerFast",
@@ -127,6 +234,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "TokenSpan",
     ),
     **{f"models.{row.module}": row.public_names() for row in ARCHITECTURES.values()},
+    **{f"tokenization.{module}": names for module, names in PUBLIC_NAMES.items()},
 }
 _PLACES = {name: module for module, names in _NAMES.items() for name in names}
 

@@ -33,7 +33,7 @@ DECODERS: list[dict[str, Any] | None] = [
     {"type": "Sequence", "decoders": CHAIN},
     {
         "type": "Sequence",
-        "decoders": [CHAIN[1], {"type": "Fuse"}, {"type": "Strip", "content": "�", "start": 0, "stop": 1}],
+        "decoders": [CHAIN[1], {"type": "Fuse"}, {"type": "Strip", "content": "�", "start": 1, "stop": 0}],
     },
     {
         "type": "Sequence",

@@ -6,11 +6,11 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from oxiformers.auto.classes import _NotInstantiable
-from oxiformers.auto.tokenizer_table import REFUSED, TOKENIZERS
 from oxiformers.config_file import CONFIG_NAME
 from oxiformers.errors import ArgumentError, UnsupportedError
 from oxiformers.files import read_json
 from oxiformers.hub import Source, split_hub_arguments
+from oxiformers.tokenizer_table import REFUSED, TOKENIZERS
 
 if TYPE_CHECKING:
     from oxiformers.config import Config

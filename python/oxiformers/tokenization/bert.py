@@ -78,6 +78,8 @@ class BertTokenizer(PreTrainedTokenizerFast):
         names = {name: text_of(token) for name, token in tokens.items() if token is not None}
         if isinstance(vocab, (str, os.PathLike)):
             vocab_file, vocab = vocab_file or vocab, None
+        if settings.pop("from_slow", False) and vocab_file is not None:
+            tokenizer_file = None
         if tokenizer_object is not None or tokenizer_file is not None:
             core = core_of(tokenizer_object, tokenizer_file, type(self).__name__)
         elif vocab_file is not None:

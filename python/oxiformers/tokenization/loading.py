@@ -19,6 +19,8 @@ SPECIAL_TOKENS_FILE = "special_tokens_map.json"
 ADDED_TOKENS_FILE = "added_tokens.json"
 CHAT_TEMPLATE_FILE = "chat_template.jinja"
 CHAT_TEMPLATE_FOLDER = "additional_chat_templates"
+#: A setting for the constructor: named special tokens have the flags they have in tokenizer.json.
+FLAGS_FROM_FILE = "_flags_from_file"
 
 _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "model_max_length": ((int, float, type(None)), "a number"),
@@ -55,8 +57,6 @@ _NOT_SETTINGS = (
     "local_files_only",
     "backend",
     "auto_map",
-    "add_bos_token",
-    "add_eos_token",
     "init_inputs",
     "files_loaded",
     "self",
@@ -64,19 +64,21 @@ _NOT_SETTINGS = (
 
 
 def load_settings(
-    name_or_path: str | os.PathLike[str], file_names: Mapping[str, str], arguments: Mapping[str, Any]
+    name_or_path: str | os.PathLike[str],
+    file_names: Mapping[str, str | tuple[str, ...]],
+    arguments: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The constructor's keyword arguments for the tokenizer of that name.
 
     Args:
         name_or_path: a folder, a single file, or a repository's name.
-        file_names: the vocabulary files the class can read, by constructor argument, the preferred one first;
-            the path of the first that is there becomes that argument.
+        file_names: the files the class can read, by constructor argument, with the older names of each; the path
+            of each that is there becomes that argument.
         arguments: the caller's keyword arguments; those that are not about finding files win over the files.
     """
     hub, given = split_hub_arguments(dict(arguments))
     trust_remote_code = given.pop("trust_remote_code", False)
-    for key in ("use_fast", "tokenizer_type", "from_slow", "config"):
+    for key in ("use_fast", "tokenizer_type", "config"):
         given.pop(key, None)
     if given.pop("gguf_file", None) is not None:
         raise UnsupportedError(
@@ -84,7 +86,7 @@ def load_settings(
         )
     path = Path(name_or_path).expanduser()
     if path.is_file():
-        argument = next((key for key, name in file_names.items() if path.name.endswith(name)), None)
+        argument = next((key for key, name in file_names.items() if path.name.endswith(name)), None)  # str or tuple
         argument = argument or ("tokenizer_file" if path.suffix == ".json" else list(file_names)[-1])
         return {argument: str(path), "name_or_path": str(path), **given}
     source = Source(name_or_path, **hub)
@@ -92,23 +94,32 @@ def load_settings(
     if "added_tokens_decoder" not in settings:
         _merge_special_tokens(source, settings)
         settings["added_tokens_decoder"] = _read_added_tokens(source, settings)
+        settings[FLAGS_FROM_FILE] = True
     template = _read_chat_templates(source)
     if template is not None:
         settings["chat_template"] = template
     settings["name_or_path"] = source.name
     settings.update(given)
     if not any(given.get(key) is not None for key in (*file_names, "tokenizer_object", "vocab")):
-        settings.update(_vocabulary_file(source, file_names))
+        settings.update(_vocabulary_files(source, file_names))
     return settings
 
 
-def _vocabulary_file(source: Source, file_names: Mapping[str, str]) -> dict[str, str]:
-    for argument, name in file_names.items():
-        path = source.file(name, required=False)
-        if path is not None:
-            return {argument: str(path)}
-    argument, name = next(iter(file_names.items()))
-    return {argument: str(source.file(name))}  # raises, with what is there instead
+def _vocabulary_files(source: Source, file_names: Mapping[str, str | tuple[str, ...]]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for argument, names in file_names.items():
+        for name in (names,) if isinstance(names, str) else names:
+            path = source.file(name, required=False)
+            if path is not None and argument not in found:
+                found[argument] = str(path)
+    if file_names and not found:
+        source.file(TOKENIZER_FILE if "tokenizer_file" in file_names else _first_name(file_names))  # raises
+    return found
+
+
+def _first_name(file_names: Mapping[str, str | tuple[str, ...]]) -> str:
+    names = next(iter(file_names.values()))
+    return names if isinstance(names, str) else names[0]
 
 
 def _read_config(source: Source, trust_remote_code: bool) -> dict[str, Any]:

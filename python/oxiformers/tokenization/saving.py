@@ -40,9 +40,10 @@ def save_tokenizer(
             paths.append(_write(folder, prefix, CHAT_TEMPLATE_FILE, text))
         else:
             paths.append(_write(folder / CHAT_TEMPLATE_FOLDER, prefix, f"{name}.jinja", text))
-    paths.append(_write(folder, prefix, TOKENIZER_FILE, core.to_str(pretty=True)))
-    if with_vocabulary and core.model_type == "WordPiece":
-        paths.append(save_vocabulary(core, folder, prefix))
+    if tokenizer.saves_tokenizer_json:
+        paths.append(_write(folder, prefix, TOKENIZER_FILE, core.to_str(pretty=True)))
+    if (with_vocabulary and tokenizer.can_save_slow_tokenizer) or not tokenizer.saves_tokenizer_json:
+        paths += tokenizer.save_vocabulary(folder, prefix)
     return tuple(paths)
 
 

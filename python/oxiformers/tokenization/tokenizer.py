@@ -35,6 +35,7 @@ class PreTrainedTokenizerFast(Vocabulary, TextCalls):
 
     Args:
         tokenizer_file: the path of a tokenizer.json.
+        vocab_file: the path of a tiktoken file, which counts where there is no tokenizer.json.
         tokenizer_object: in its place, a core `Tokenizer`, a tokenizer of this class, or a
             `tokenizers.Tokenizer`.
         bos_token, eos_token, unk_token, sep_token, pad_token, cls_token, mask_token: the special tokens, str
@@ -52,7 +53,12 @@ class PreTrainedTokenizerFast(Vocabulary, TextCalls):
     """
 
     #: File names by constructor argument.
-    vocab_files_names: ClassVar[dict[str, str]] = {"tokenizer_file": "tokenizer.json"}
+    vocab_files_names: ClassVar[dict[str, Any]] = {
+        "tokenizer_file": "tokenizer.json",
+        "vocab_file": "tokenizer.model",
+    }
+    #: Whether the tokenizer is saved as a tokenizer.json, as others read it.
+    saves_tokenizer_json: ClassVar[bool] = True
     slow_tokenizer_class: ClassVar[type | None] = None
 
     model_input_names: list[str] = ["input_ids", "attention_mask"]  # noqa: RUF012 -- an instance has its own
@@ -66,8 +72,14 @@ class PreTrainedTokenizerFast(Vocabulary, TextCalls):
         tokenizer_file: str | os.PathLike[str] | None = None,
         **settings: Any,
     ) -> None:
-        core = core_of(tokenizer_object, tokenizer_file, type(self).__name__)
+        vocab_file = settings.pop("vocab_file", None)
+        if tokenizer_object is None and tokenizer_file is None and vocab_file is not None:
+            core = _core_of_tiktoken(vocab_file, settings)
+        else:
+            core = core_of(tokenizer_object, tokenizer_file, type(self).__name__)
         self._core = core
+        settings.pop(loading.FLAGS_FROM_FILE, None)
+        settings.pop("from_slow", None)
         self.deprecation_warnings = {}
         self.verbose = bool(settings.pop("verbose", False))
         truncation, padding = core.saved_truncation, core.saved_padding
@@ -314,6 +326,12 @@ def core_of(tokenizer_object: Any, tokenizer_file: Any, owner: str) -> Tokenizer
         f"{owner}.from_pretrained loads one by its name",
         key="tokenizer_file",
     )
+
+
+def _core_of_tiktoken(path: str | os.PathLike[str], settings: dict[str, Any]) -> Tokenizer:
+    from .models.tiktoken import core_from_tiktoken
+
+    return core_from_tiktoken(path, settings.get("additional_special_tokens") or ())
 
 
 def _restore(cls: type[PreTrainedTokenizerFast], core: str, state: dict[str, Any]) -> PreTrainedTokenizerFast:

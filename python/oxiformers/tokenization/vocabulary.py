@@ -186,10 +186,19 @@ class Vocabulary(SpecialTokens):
             else clean_up_tokenization_spaces
         )
         if ids and isinstance(ids[0], list):
-            texts = self._core.decode_batch(ids, skip_special_tokens)
+            texts = self._decode_rows(ids, skip_special_tokens, **kwargs)
             return [self.clean_up_tokenization(text) for text in texts] if clean else texts
-        text = self._core.decode(ids, skip_special_tokens)
+        text = self._decode_ids(ids, skip_special_tokens, **kwargs)
         return self.clean_up_tokenization(text) if clean else text
+
+    def _decode_ids(self, ids: list[int], skip_special_tokens: bool, **kwargs: Any) -> str:
+        """The text of ids, before `clean_up_tokenization`; a class that decodes otherwise has its own."""
+        return self._core.decode(ids, skip_special_tokens)
+
+    def _decode_rows(self, rows: list[list[int]], skip_special_tokens: bool, **kwargs: Any) -> list[str]:
+        if type(self)._decode_ids is Vocabulary._decode_ids:
+            return self._core.decode_batch(rows, skip_special_tokens)
+        return [self._decode_ids(ids, skip_special_tokens, **kwargs) for ids in rows]
 
     def batch_decode(
         self,

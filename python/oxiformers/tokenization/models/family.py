@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from ..._core import AddedToken, Tokenizer
 from ...errors import ArgumentError, MissingFileError, UnsupportedError
 from ...files import make_folder, write_text
+from ..loading import FLAGS_FROM_FILE
 from ..special_tokens import NAMED_TOKENS, text_of
 from ..tokenizer import PreTrainedTokenizerFast, core_of
 from .components import Component, template, with_components, with_prefix_space
@@ -60,6 +61,8 @@ class FamilyTokenizer(PreTrainedTokenizerFast):
     file_options: ClassVar[Mapping[str, Any]] = {}
     #: Whether special tokens are put around the sequences anew where tokenizer.json says how.
     own_template: ClassVar[bool] = False
+    #: Whether the family has vocabulary files of its own to save.
+    has_own_files: ClassVar[bool] = True
     #: Whether words have to be given with `add_prefix_space=True`.
     words_need_prefix_space: ClassVar[bool] = False
 
@@ -85,20 +88,22 @@ class FamilyTokenizer(PreTrainedTokenizerFast):
         from_slow = bool(settings.pop("from_slow", False)) or self._ask_for_files(settings)
         from_files = whole is None and (tokenizer_file is None or (from_slow and self._has_files(paths)))
         self.vocab_file = paths.get("vocab_file")
+        core = None if from_files else core_of(whole, tokenizer_file, type(self).__name__)
+        if settings.pop(FLAGS_FROM_FILE, False) and core is not None:
+            _take_flags(core, settings)
         self._fill_in(settings, from_files)
         self._prepare(settings)
-        if from_files:
+        if core is None:
             core = self._core_from_files(paths, settings)
         else:
-            core = core_of(whole, tokenizer_file, type(self).__name__)
-            self._check_core(core, os.fspath(tokenizer_file) if tokenizer_file is not None else None)
-            if from_slow:
-                core = self._adapted(core, settings)
+            self._check_core(core, None if tokenizer_file is None else os.fspath(tokenizer_file))
+            core = self._adapted(core, settings) if from_slow else core
         attributes = {name: settings[name] for name in (*self.options, *self.file_options) if name in settings}
         for name, value in attributes.items():
             if not isinstance(getattr(type(self), name, None), property):
                 setattr(self, name, value)
         super().__init__(tokenizer_object=core, **settings)
+        self._keep_flags()
         self.add_prefix_space = bool(settings.get("add_prefix_space", False))
         self._core = with_prefix_space(self._core, self.add_prefix_space)
         if from_files or self.own_template:
@@ -119,6 +124,15 @@ class FamilyTokenizer(PreTrainedTokenizerFast):
             wanted = flags.get(name, flags.get("*")) if name in defaults else None
             if wanted is not None and isinstance(settings[name], str):
                 settings[name] = AddedToken(settings[name], **wanted)
+
+    def _keep_flags(self) -> None:
+        """Special tokens that state their flags have them, whatever tokenizer.json says."""
+        found = {token.content: token for _, token in self._core.added_tokens}
+        stated = [token for token in self.all_special_tokens_extended if isinstance(token, AddedToken)]
+        special = [token.as_special() if not token.special else token for token in stated]
+        changed = [token for token in special if token != found.get(token.content)]
+        if changed:
+            self._core = self._core.with_added_tokens(changed)
 
     def _ask_for_files(self, settings: Mapping[str, Any]) -> bool:
         """Whether these settings cannot be had from tokenizer.json, but from the family's files."""
@@ -224,9 +238,20 @@ class FamilyTokenizer(PreTrainedTokenizerFast):
     def can_save_slow_tokenizer(self) -> bool:
         """Whether the vocabulary can be saved in the family's own files."""
         name = self.vocab_files_names.get("vocab_file", "")
+        if not self.has_own_files:
+            return False
         if isinstance(name, str) and name.endswith(".model"):
             return self.vocab_file is not None and Path(self.vocab_file).is_file()
         return self._core.model_type in _WRITERS
+
+
+def _take_flags(core: Tokenizer, settings: dict[str, Any]) -> None:
+    """Named special tokens become those of tokenizer.json, flags and all."""
+    found = {token.content: token for _, token in core.added_tokens}
+    for name in NAMED_TOKENS:
+        value = settings.get(name)
+        if isinstance(value, (str, AddedToken)):
+            settings[name] = found.get(text_of(value), value)
 
 
 def _prefixed(name: str, prefix: str | None) -> str:

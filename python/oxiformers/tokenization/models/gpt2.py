@@ -170,6 +170,7 @@ class Qwen2Tokenizer(ByteLevelTokenizer):
 class GPTNeoXTokenizerFast(BosEosTemplate, ByteLevelTokenizer):
     """GPT-NeoX's tokenizer, and those of Pythia, OLMo, Mamba, MPT, StableLM and RWKV."""
 
+    has_own_files: ClassVar[bool] = False
     tokens: ClassVar[Mapping[str, str | None]] = {
         "unk_token": "<|endoftext|>",
         "bos_token": "<|endoftext|>",
@@ -213,6 +214,7 @@ class BloomTokenizerFast(_EverywherePrefixSpace):
     vocab_files_names: ClassVar[dict[str, str]] = {"tokenizer_file": "tokenizer.json"}
     positional: ClassVar[tuple[str, ...]] = ("vocab_file", "merges_file", "tokenizer_file")
     model_input_names: list[str] = ["input_ids", "attention_mask"]  # noqa: RUF012 -- as in the base
+    has_own_files: ClassVar[bool] = False
     tokens: ClassVar[Mapping[str, str | None]] = {
         "unk_token": "<unk>",
         "bos_token": "<s>",
@@ -230,6 +232,7 @@ class CohereTokenizerFast(_EverywherePrefixSpace, BosEosTemplate):
     positional: ClassVar[tuple[str, ...]] = ("vocab_file", "merges_file", "tokenizer_file")
     padding_side: str = "left"
     model_input_names: list[str] = ["input_ids", "attention_mask"]  # noqa: RUF012 -- as in the base
+    has_own_files: ClassVar[bool] = False
     tokens: ClassVar[Mapping[str, str | None]] = {
         "unk_token": "<UNK>",
         "bos_token": "<BOS_TOKEN>",

@@ -94,6 +94,6 @@ def is_tiktoken(path: str | os.PathLike[str]) -> bool:
     return bool(lines) and all(_TIKTOKEN_LINE.fullmatch(line) for line in lines)
 
 
-def json_text(value: Any) -> str:
-    """The value as the JSON of a vocabulary file: one line for a mapping, in the order it has."""
-    return json.dumps(value, ensure_ascii=False)
+def json_text(value: Any, indent: int | None = None) -> str:
+    """The value as the JSON of a vocabulary file, in the order it has."""
+    return json.dumps(value, ensure_ascii=False, indent=indent)

@@ -108,35 +108,47 @@ impl AddedVocabulary {
                 next = next.saturating_add(1);
                 next - 1
             });
+            if token.normalized {
+                self.normalize(id, &token.content, normalizer)?;
+            }
             if token.special {
                 self.special.insert(token.content.clone());
             }
             self.ids.insert(token.content.clone(), id);
             self.tokens.insert(id, token);
         }
-        self.refresh(normalizer)
+        self.build()
     }
 
     /// Follows a change of the normalizer.
     pub fn refresh(&mut self, normalizer: Option<&Normalizer>) -> Result<()> {
         self.forms.clear();
+        let tokens = std::mem::take(&mut self.tokens);
+        for (id, token) in tokens.iter().filter(|(_, token)| token.normalized) {
+            self.normalize(*id, &token.content, normalizer)?;
+        }
+        self.tokens = tokens;
+        self.build()
+    }
+
+    /// Keeps a normalized form. As in the reference it stays with its id, even where the token is added again as one
+    /// that is not normalized: decoding goes on giving it.
+    fn normalize(&mut self, id: u32, content: &str, normalizer: Option<&Normalizer>) -> Result<()> {
         if let Some(normalizer) = normalizer {
-            for (id, token) in self.tokens.iter().filter(|(_, token)| token.normalized) {
-                let form = normalizer.normalize(&token.content)?;
-                if form != token.content {
-                    self.forms.insert(*id, form);
-                }
+            let form = normalizer.normalize(content)?;
+            if form != content {
+                self.forms.insert(id, form);
             }
         }
-        let pattern = |(id, token): (&u32, &AddedToken)| (token.normalized, *id, token.content.clone());
-        let all: Vec<(bool, u32, String)> = self.tokens.iter().map(pattern).collect();
-        self.raw =
-            Matcher::new(all.iter().filter(|token| !token.0).map(|token| (token.2.as_str(), token.1)))?;
-        self.normalized = Matcher::new(
-            all.iter()
-                .filter(|token| token.0)
-                .map(|token| (self.forms.get(&token.1).unwrap_or(&token.2).as_str(), token.1)),
-        )?;
+        Ok(())
+    }
+
+    fn build(&mut self) -> Result<()> {
+        let of = |normalized: bool| self.tokens.iter().filter(move |token| token.1.normalized == normalized);
+        let raw = Matcher::new(of(false).map(|(id, token)| (token.content.as_str(), *id)))?;
+        let form = |id: &u32, token| self.forms.get(id).unwrap_or(token).as_str();
+        let normalized = Matcher::new(of(true).map(|(id, token)| (form(id, &token.content), *id)))?;
+        (self.raw, self.normalized) = (raw, normalized);
         Ok(())
     }
 

@@ -37,6 +37,7 @@ pub use formats::{SavedPadding, SavedTruncation, Tiktoken, VocabOptions, read_me
 pub use model::{Bpe, Model, Scratch, bpe};
 pub use normalizer::{BertNormalizer, Form, Normalizer, Precompiled, Replace, Strip};
 pub use padding::{Padding, PaddingLength};
+pub use pattern::Pattern;
 pub use post_processor::PostProcessor;
 pub use pre_tokenizer::PreTokenizer;
 pub use rows::{Rows, Wanted};

@@ -61,8 +61,9 @@ impl<'v, 't> Segments<'v, 't> {
     }
 
     fn widen(&mut self) {
-        let width = (self.end - self.done).max(WINDOW);
-        self.end = self.text.len().min(self.end.saturating_add(width));
+        // A token may have taken white space beyond the window.
+        let from = self.end.max(self.done);
+        self.end = self.text.len().min(from.saturating_add(WINDOW.max(from - self.done)));
     }
 
     /// Hands out `[done, to)`, or puts it before `then`.
@@ -96,8 +97,9 @@ impl Iterator for Segments<'_, '_> {
             let longest = self.matcher.map_or(1, Matcher::longest);
             if let Some((found, id)) = found {
                 if self.end < length && found.start + longest > self.end {
-                    // A longer token could start at the same place.
-                    self.searched = found.start;
+                    // A longer token could start here or up to its length before the window's end.
+                    self.searched =
+                        (self.end + 1).saturating_sub(longest).max(self.searched).min(found.start);
                     self.end = length.min(found.start + longest.max(WINDOW));
                     continue;
                 }
@@ -116,7 +118,8 @@ impl Iterator for Segments<'_, '_> {
                 let (start, end) = (range.start, range.end);
                 self.taken = end;
                 let segment = self.text_until(start, Some(Segment::Token(id, range)));
-                self.done = self.done.max(end);
+                // A match within the white space that the one before took gives back what follows it.
+                self.done = end;
                 return segment;
             }
             if self.end >= length {

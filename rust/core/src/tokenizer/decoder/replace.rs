@@ -1,57 +1,91 @@
 //! Replacing within texts: Replace, and the end-of-word suffix of BPEDecoder.
 
 use super::tokens::Tokens;
-use crate::Result;
 use crate::tokenizer::json::Node;
+use crate::tokenizer::pattern::Pattern;
+use crate::{Error, Result};
 use serde_json::{Value, json};
 
-/// Replaces each occurrence of a text.
+/// Replaces each match of a pattern.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Replace {
-    pattern: String,
+    pattern: Pattern,
     content: String,
+    /// The pattern, where it is one character.
+    single: Option<char>,
 }
 
 impl Replace {
     pub(super) fn read(node: &Node<'_, '_>) -> Result<Self> {
-        let pattern = node.field("pattern")?;
-        let text = match pattern.fields()? {
-            [(kind, _)] if *kind == "Regex" => return Err(pattern.field("Regex")?.unsupported()),
-            [(kind, _)] if *kind == "String" => pattern.field("String")?.text()?,
-            _ => return Err(pattern.mismatch("one key, String or Regex")),
+        let pattern = Pattern::read(&node.field("pattern")?)?;
+        let single = match &pattern {
+            Pattern::Literal(text) => {
+                let mut characters = text.chars();
+                characters.next().filter(|_| characters.next().is_none())
+            }
+            Pattern::Regex(_) => None,
         };
-        Ok(Self { pattern: text.to_owned(), content: node.field("content")?.text()?.to_owned() })
+        Ok(Self { pattern, content: node.field("content")?.text()?.to_owned(), single })
+    }
+
+    pub(super) fn to_json(&self) -> Value {
+        json!({"type": "Replace", "pattern": self.pattern.to_json(), "content": self.content})
     }
 
     /// Whether no token such as `<0xE2>` can match.
     pub(super) fn spares_byte_tokens(&self) -> bool {
-        self.pattern.chars().any(|character| !"<0xABCDEFabcdef123456789+>".contains(character))
-    }
-
-    pub(super) fn to_json(&self) -> Value {
-        json!({"type": "Replace", "pattern": {"String": self.pattern}, "content": self.content})
+        match &self.pattern {
+            Pattern::Literal(text) => {
+                text.chars().any(|character| !"<0xABCDEFabcdef123456789+>".contains(character))
+            }
+            Pattern::Regex(_) => false,
+        }
     }
 
     pub(super) fn decode<'t>(&self, tokens: impl Iterator<Item = &'t str>, out: &mut Tokens) -> Result<()> {
         for token in tokens {
             // An empty text has no matches, not even empty ones.
             if !token.is_empty() {
-                push_replaced(token, &self.pattern, &self.content, &mut out.text);
+                self.push_replaced(token, &mut out.text)?;
             }
             out.close();
         }
         Ok(())
     }
+
+    fn push_replaced(&self, text: &str, out: &mut String) -> Result<()> {
+        let mut from = 0;
+        if let Some(character) = self.single {
+            while let Some(at) = text.get(from..).unwrap_or_default().find(character) {
+                out.push_str(text.get(from..from + at).unwrap_or_default());
+                out.push_str(&self.content);
+                from += at + character.len_utf8();
+                check_length(out)?;
+            }
+        } else {
+            let mut length = Ok(());
+            self.pattern.find_matches(text, &mut |found| {
+                if length.is_ok() {
+                    out.push_str(text.get(from..found.start).unwrap_or_default());
+                    out.push_str(&self.content);
+                    from = found.end;
+                    length = check_length(out);
+                }
+            })?;
+            length?;
+        }
+        out.push_str(text.get(from..).unwrap_or_default());
+        Ok(())
+    }
 }
 
-fn push_replaced(text: &str, pattern: &str, content: &str, out: &mut String) {
-    let mut from = 0;
-    for (at, found) in text.match_indices(pattern) {
-        out.push_str(text.get(from..at).unwrap_or_default());
-        out.push_str(content);
-        from = at + found.len();
+/// A chain of replacements can multiply text.
+fn check_length(text: &str) -> Result<()> {
+    const LONGEST: usize = 1 << 31;
+    if text.len() > LONGEST {
+        return Err(Error::argument("tokens", "at most 2 GiB of text", format!("{} bytes", text.len())));
     }
-    out.push_str(text.get(from..).unwrap_or_default());
+    Ok(())
 }
 
 /// The end-of-word suffix becomes a space, and nothing in the last token.
@@ -59,7 +93,13 @@ pub fn end_of_words<'t>(suffix: &str, tokens: impl Iterator<Item = &'t str>, out
     let mut tokens = tokens.peekable();
     while let Some(token) = tokens.next() {
         let space = if tokens.peek().is_some() { " " } else { "" };
-        push_replaced(token, suffix, space, &mut out.text);
+        let mut from = 0;
+        for (at, found) in token.match_indices(suffix) {
+            out.text.push_str(token.get(from..at).unwrap_or_default());
+            out.text.push_str(space);
+            from = at + found.len();
+        }
+        out.text.push_str(token.get(from..).unwrap_or_default());
         out.close();
     }
 }

@@ -3,6 +3,7 @@
 use crate::Result;
 use crate::tokenizer::json::{Node, quoted};
 use crate::tokenizer::{Side, TruncationStrategy};
+use serde_json::{Value, json};
 
 /// The `truncation` of a tokenizer.json.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +43,13 @@ fn side(node: &Node<'_, '_>) -> Result<Side> {
     }
 }
 
+fn direction(side: Side) -> &'static str {
+    match side {
+        Side::Left => "Left",
+        Side::Right => "Right",
+    }
+}
+
 impl SavedTruncation {
     pub(super) fn read(node: &Node<'_, '_>) -> Result<Self> {
         let strategy = node.field("strategy")?;
@@ -57,6 +65,20 @@ impl SavedTruncation {
                 }
             },
             stride: node.field("stride")?.size()?,
+        })
+    }
+
+    pub(super) fn to_json(&self) -> Value {
+        let strategy = match self.strategy {
+            TruncationStrategy::LongestFirst => "LongestFirst",
+            TruncationStrategy::OnlyFirst => "OnlyFirst",
+            TruncationStrategy::OnlySecond => "OnlySecond",
+        };
+        json!({
+            "direction": direction(self.side),
+            "max_length": self.max_length,
+            "strategy": strategy,
+            "stride": self.stride,
         })
     }
 }
@@ -79,6 +101,17 @@ impl SavedPadding {
             id: node.field("pad_id")?.id()?,
             type_id: node.field("pad_type_id")?.id()?,
             token: node.field("pad_token")?.text()?.to_owned(),
+        })
+    }
+
+    pub(super) fn to_json(&self) -> Value {
+        json!({
+            "strategy": self.length.map_or_else(|| json!("BatchLongest"), |length| json!({"Fixed": length})),
+            "direction": direction(self.side),
+            "pad_to_multiple_of": self.multiple_of,
+            "pad_id": self.id,
+            "pad_type_id": self.type_id,
+            "pad_token": self.token,
         })
     }
 }

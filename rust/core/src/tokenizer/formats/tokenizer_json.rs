@@ -2,12 +2,23 @@
 
 use super::{SavedPadding, SavedTruncation, read_text};
 use crate::tokenizer::json::{Node, parse, quoted};
-use crate::tokenizer::{
-    AddedToken, Decoder, Model, Normalizer, PostProcessor, PreTokenizer, Side, Tokenizer, TruncationStrategy,
-};
+use crate::tokenizer::{AddedToken, Decoder, Model, Normalizer, PostProcessor, PreTokenizer, Tokenizer};
 use crate::{Error, Result};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Value, json};
+
+/// The keys of a tokenizer.json in the order they are written in. There are no others.
+const SECTIONS: [&str; 9] = [
+    "version",
+    "truncation",
+    "padding",
+    "added_tokens",
+    "normalizer",
+    "pre_tokenizer",
+    "post_processor",
+    "decoder",
+    "model",
+];
 
 impl Tokenizer {
     /// Reads a tokenizer.json.
@@ -19,6 +30,13 @@ impl Tokenizer {
     pub fn from_json(text: &str, source: &str) -> Result<Self> {
         let tree = parse(source, text)?;
         let root = Node::root(source, &tree);
+        for (key, value) in root.fields()? {
+            if !SECTIONS.contains(&&**key) {
+                return Err(root
+                    .child(key, value)
+                    .refuse(format!("one of {}", SECTIONS.join(", ")), "another key"));
+            }
+        }
         if let Some(version) = root.optional("version")? {
             let text = version.text()?;
             if text != "1.0" {
@@ -70,8 +88,8 @@ impl Serialize for Tokenizer {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(9))?;
         map.serialize_entry("version", "1.0")?;
-        map.serialize_entry("truncation", &self.truncation.as_ref().map(truncation))?;
-        map.serialize_entry("padding", &self.padding.as_ref().map(padding))?;
+        map.serialize_entry("truncation", &self.truncation.as_ref().map(SavedTruncation::to_json))?;
+        map.serialize_entry("padding", &self.padding.as_ref().map(SavedPadding::to_json))?;
         let added: Vec<Value> = self.added_tokens().map(|(id, token)| added_token(id, token)).collect();
         map.serialize_entry("added_tokens", &added)?;
         map.serialize_entry("normalizer", &self.normalizer.as_ref().map(Normalizer::to_json))?;
@@ -81,35 +99,6 @@ impl Serialize for Tokenizer {
         map.serialize_entry("model", &*self.model)?;
         map.end()
     }
-}
-
-fn direction(side: Side) -> &'static str {
-    match side {
-        Side::Left => "Left",
-        Side::Right => "Right",
-    }
-}
-
-fn truncation(saved: &SavedTruncation) -> Value {
-    let strategy = match saved.strategy {
-        TruncationStrategy::LongestFirst => "LongestFirst",
-        TruncationStrategy::OnlyFirst => "OnlyFirst",
-        TruncationStrategy::OnlySecond => "OnlySecond",
-    };
-    json!({
-        "direction": direction(saved.side), "max_length": saved.max_length, "strategy": strategy, "stride": saved.stride,
-    })
-}
-
-fn padding(saved: &SavedPadding) -> Value {
-    json!({
-        "strategy": saved.length.map_or_else(|| json!("BatchLongest"), |length| json!({"Fixed": length})),
-        "direction": direction(saved.side),
-        "pad_to_multiple_of": saved.multiple_of,
-        "pad_id": saved.id,
-        "pad_type_id": saved.type_id,
-        "pad_token": saved.token,
-    })
 }
 
 fn added_token(id: u32, token: &AddedToken) -> Value {

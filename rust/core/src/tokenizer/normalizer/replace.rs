@@ -3,6 +3,7 @@
 use super::Piece;
 use crate::Result;
 use crate::tokenizer::json::Node;
+use crate::tokenizer::pattern::Pattern;
 use crate::tokenizer::text::Character;
 use serde_json::{Value, json};
 use std::ops::Range;
@@ -10,45 +11,55 @@ use std::ops::Range;
 /// Every match of a pattern becomes the same text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Replace {
-    pattern: String,
+    pattern: Pattern,
     content: String,
+    /// Where one character is replaced by another, these.
+    single: Option<(char, char)>,
 }
 
 impl Replace {
-    /// Replaces a text by another.
-    pub fn literal(pattern: &str, content: &str) -> Self {
-        Self { pattern: pattern.to_owned(), content: content.to_owned() }
+    /// Replaces each match of `pattern` by `content`.
+    pub fn new(pattern: Pattern, content: &str) -> Self {
+        let single = match &pattern {
+            Pattern::Literal(literal) => only(literal).zip(only(content)),
+            Pattern::Regex(_) => None,
+        };
+        Self { pattern, content: content.to_owned(), single }
     }
 
     pub(super) fn read(node: &Node<'_, '_>) -> Result<Self> {
-        let pattern = node.field("pattern")?;
-        let content = node.field("content")?.text()?;
-        if let Some(regex) = pattern.optional("Regex")? {
-            return Err(regex.unsupported());
-        }
-        Ok(Self::literal(pattern.field("String")?.text()?, content))
+        Ok(Self::new(Pattern::read(&node.field("pattern")?)?, node.field("content")?.text()?))
     }
 
     pub(super) fn to_json(&self) -> Value {
-        json!({"type": "Replace", "pattern": {"String": self.pattern}, "content": self.content})
+        json!({"type": "Replace", "pattern": self.pattern.to_json(), "content": self.content})
     }
 
-    fn matches(&self, text: &str) -> Vec<Range<usize>> {
-        text.match_indices(&self.pattern).map(|(at, found)| at..at + found.len()).collect()
+    /// What is searched for.
+    pub fn pattern(&self) -> &Pattern {
+        &self.pattern
+    }
+
+    /// What each match becomes.
+    pub fn content(&self) -> &str {
+        &self.content
     }
 
     /// The content takes the place of the last character it replaces; where the match is empty, of the one before.
     pub(super) fn apply(&self, characters: &mut Vec<Character>, piece: Piece) -> Result<()> {
-        let text: String = characters.iter().map(|character| character.value).collect();
-        let found = self.matches(&text);
-        if found.is_empty() {
+        if let Some((old, new)) = self.single {
+            for character in characters.iter_mut().filter(|character| character.value == old) {
+                character.value = new;
+            }
             return Ok(());
         }
-        let mut replaced = Vec::with_capacity(characters.len());
+        let text: String = characters.iter().map(|character| character.value).collect();
+        let mut replaced = Vec::new();
         let mut place = (piece.first, piece.first);
         let mut rest = characters.iter();
         let mut byte = 0;
-        for range in found {
+        let mut within = Ok(());
+        let mut found = |range: Range<usize>| {
             while byte < range.end
                 && let Some(character) = rest.next()
             {
@@ -58,17 +69,27 @@ impl Replace {
                 byte += character.value.len_utf8();
                 place = (character.start, character.end);
             }
-            replaced.extend(self.content.chars().map(|value| Character {
-                value,
-                start: place.0,
-                end: place.1,
-            }));
-            piece.check(replaced.len())?;
+            if within.is_ok() {
+                let content = self.content.chars();
+                replaced.extend(content.map(|value| Character { value, start: place.0, end: place.1 }));
+                within = piece.check(replaced.len());
+            }
+        };
+        if !text.is_empty() {
+            self.pattern.find_matches(&text, &mut found)?;
         }
-        replaced.extend(rest);
-        *characters = replaced;
+        within?;
+        if rest.len() < characters.len() || !replaced.is_empty() {
+            replaced.extend(rest);
+            *characters = replaced;
+        }
         Ok(())
     }
+}
+
+fn only(text: &str) -> Option<char> {
+    let mut characters = text.chars();
+    characters.next().filter(|_| characters.next().is_none())
 }
 
 /// Puts text before a piece that is not empty. It shares the first character's place.

@@ -91,8 +91,6 @@ pub struct Bpe {
     options: BpeOptions,
     unk_id: Option<u32>,
     table: MergeTable,
-    /// Whether no two merges that can follow each other in one place have the same result.
-    distinct: bool,
     alphabet: Alphabet,
     /// Ids of `<0x00>` to `<0xFF>`; empty without byte fallback.
     byte_tokens: Vec<u32>,
@@ -126,6 +124,7 @@ impl Bpe {
                 actual: quoted(right),
                 ..misfit(right)
             })?;
+            // A right part that adds nothing would make the pair at a place change without changing its result.
             distinct &= !rest.is_empty();
             text.clear();
             text.push_str(left);
@@ -141,8 +140,7 @@ impl Bpe {
         let byte_tokens = options.byte_fallback.then(|| (0..=u8::MAX).map(byte_token).collect());
         Ok(Self {
             unk_id: options.unk_token.as_ref().and_then(|token| vocab.id(token)),
-            table: MergeTable::new(list),
-            distinct,
+            table: MergeTable::new(list, distinct),
             alphabet: Alphabet::new(&vocab),
             byte_tokens: byte_tokens.unwrap_or_default(),
             bytes: OnceLock::new(),
@@ -279,7 +277,7 @@ impl Bpe {
     }
 
     fn merge(&self, scratch: &mut Scratch) {
-        scratch.merge(&self.table, self.distinct);
+        scratch.merge(&self.table);
     }
 
     fn whole(&self, word: &str) -> Option<u32> {

@@ -19,6 +19,7 @@ pub(super) struct MergeTable {
     seed: Seed,
     /// By rank.
     merges: Vec<Merge>,
+    distinct: bool,
 }
 
 /// A pair and what it becomes.
@@ -33,8 +34,9 @@ pub(super) struct Merge {
 }
 
 impl MergeTable {
-    /// Builds from fewer than 2^32 - 1 merges by ascending rank. Of a repeated pair the last counts.
-    pub fn new(merges: Vec<Merge>) -> Self {
+    /// Builds from fewer than 2^32 - 1 merges by ascending rank. Of a repeated pair the last counts. `distinct`: see
+    /// [`Self::is_distinct`].
+    pub fn new(merges: Vec<Merge>, distinct: bool) -> Self {
         let bits = |largest: u32| 32 - largest.leading_zeros();
         let largest = merges.iter().map(|merge| merge.left.max(merge.right)).max().unwrap_or(0);
         let (id_bits, rank_bits) = (bits(largest), bits(merges.len() as u32));
@@ -46,6 +48,7 @@ impl MergeTable {
             id_bits: if packed { id_bits } else { u32::BITS },
             rank_bits: if packed { rank_bits } else { 0 },
             seed: Seed::get(),
+            distinct,
             merges,
         };
         for rank in 0..table.merges.len() {
@@ -108,6 +111,11 @@ impl MergeTable {
     #[inline(always)]
     pub fn result(&self, rank: u32) -> u32 {
         self.merges.get(rank as usize).map_or(0, |merge| merge.result)
+    }
+
+    /// Whether the pair at a place never changes into one that has the same result.
+    pub fn is_distinct(&self) -> bool {
+        self.distinct
     }
 
     /// All merges by ascending rank, repeated pairs included.

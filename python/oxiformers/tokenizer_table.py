@@ -1,6 +1,50 @@
-"""The tokenizer class of each kind of model, for folders whose files name none."""
+"""Where the tokenizer class of each name lies, and which one each kind of model has. Reading it imports none."""
 
 from __future__ import annotations
+
+#: The classes of each module of `tokenization`, without the ending "Fast".
+_CLASSES: dict[str, str] = {
+    "bert": "BertTokenizer DistilBertTokenizer",
+    "models.albert": (
+        "AlbertTokenizer BigBirdTokenizer DebertaV2Tokenizer FNetTokenizer ReformerTokenizer RemBertTokenizer "
+        "XLNetTokenizer"
+    ),
+    "models.bytelevel": "ByT5Tokenizer PerceiverTokenizer",
+    "models.gpt2": (
+        "BloomTokenizer CodeGenTokenizer CohereTokenizer GPT2Tokenizer GPTNeoXTokenizer Qwen2Tokenizer"
+    ),
+    "models.llama": "CodeLlamaTokenizer GemmaTokenizer LlamaTokenizer",
+    "models.marian": "M2M100Tokenizer MarianTokenizer Speech2TextTokenizer",
+    "models.roberta": (
+        "BartTokenizer BlenderbotTokenizer DebertaTokenizer LEDTokenizer LongformerTokenizer MvpTokenizer "
+        "RobertaTokenizer"
+    ),
+    "models.t5": "MT5Tokenizer PegasusTokenizer T5Tokenizer",
+    "models.translation": "MBart50Tokenizer MBartTokenizer NllbTokenizer SeamlessM4TTokenizer",
+    "models.wav2vec2": "Wav2Vec2CTCTokenizer",
+    "models.whisper": "WhisperTokenizer",
+    "models.wordpiece": (
+        "ConvBertTokenizer DPRContextEncoderTokenizer DPRQuestionEncoderTokenizer DPRReaderTokenizer "
+        "ElectraTokenizer FunnelTokenizer LayoutLMTokenizer LxmertTokenizer MPNetTokenizer MobileBertTokenizer "
+        "RealmTokenizer RetriBertTokenizer SplinterTokenizer SqueezeBertTokenizer"
+    ),
+    "models.words": "CLIPTokenizer HerbertTokenizer OpenAIGPTTokenizer",
+    "models.xlm_roberta": "BarthezTokenizer CamembertTokenizer XGLMTokenizer XLMRobertaTokenizer",
+}
+
+#: Modules by the name of the class.
+MODULES: dict[str, str] = {name: module for module, names in _CLASSES.items() for name in names.split()}
+#: Modules whose classes transformers has without the ending "Fast" alone.
+_WITHOUT_FAST = ("models.bytelevel", "models.marian", "models.wav2vec2")
+#: The public names of each module: its classes with and without the ending "Fast".
+PUBLIC_NAMES: dict[str, tuple[str, ...]] = {
+    module: tuple(
+        name + ending
+        for name in names.split()
+        for ending in (("",) if module in _WITHOUT_FAST else ("", "Fast"))
+    )
+    for module, names in _CLASSES.items()
+}
 
 #: Model types by class, as config.json names them; the class without the ending "Fast".
 _MODEL_TYPES: dict[str, str] = {

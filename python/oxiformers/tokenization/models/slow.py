@@ -1,0 +1,87 @@
+"""What the tokenizers share that transformers has in Python alone: how their tokens become text."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from shutil import copyfile
+from typing import Any, ClassVar
+
+from ...files import make_folder, write_text
+from .family import FamilyTokenizer
+from .sources import json_text
+
+
+class SlowFormTokenizer(FamilyTokenizer):
+    """A tokenizer without tokenizer.json: it is saved in the family's own files, and decodes token by token."""
+
+    saves_tokenizer_json: ClassVar[bool] = False
+
+    def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
+        """The text of tokens."""
+        return "".join(tokens)
+
+    def _decode_ids(
+        self,
+        ids: list[int],
+        skip_special_tokens: bool,
+        spaces_between_special_tokens: bool = True,
+        **kwargs: Any,
+    ) -> str:
+        """Text of the ordinary tokens, with added tokens as they are in between, separated by spaces."""
+        special = set(self.all_special_tokens)
+        further = {token for token in self.additional_special_tokens if self._is_beyond(token)}
+        apart = (set(self.added_tokens_encoder) - special) | further
+        texts: list[str] = []
+        run: list[str] = []
+        for token in self.convert_ids_to_tokens(ids, skip_special_tokens=skip_special_tokens):
+            if token is None or (skip_special_tokens and token in special):
+                continue
+            if token not in apart:
+                run.append(token)
+                continue
+            if run and (text := self.convert_tokens_to_string(run)):
+                texts.append(text)
+            run = []
+            texts.append(token)
+        if run:
+            texts.append(self.convert_tokens_to_string(run))
+        return (" " if spaces_between_special_tokens else "").join(texts)
+
+    def _is_beyond(self, token: str) -> bool:
+        index = self.convert_tokens_to_ids(token)
+        return index is not None and index >= self.vocab_size
+
+    def _save(
+        self,
+        folder: str | os.PathLike[str],
+        prefix: str | None,
+        vocabularies: dict[str, Any],
+        copies: dict[str, str | None],
+    ) -> tuple[str, ...]:
+        """Writes vocabularies as JSON and copies models, by the names of their files; returns the paths."""
+        make_folder(Path(folder))
+        paths = []
+        for name, vocabulary in vocabularies.items():
+            path = Path(folder) / (f"{prefix}-{name}" if prefix else name)
+            write_text(path, json_text(vocabulary, indent=2) + "\n")
+            paths.append(str(path))
+        for name, source in copies.items():
+            path = Path(folder) / (f"{prefix}-{name}" if prefix else name)
+            if source is not None and Path(source).resolve() != path.resolve():
+                copyfile(source, path)
+            paths.append(str(path))
+        return tuple(paths)
+
+
+def mapped_texts(texts: Iterable[Any], change: Callable[[str], str]) -> list[Any]:
+    """Texts, or lists of words, each changed; what is None or no text stays."""
+    return [
+        change(text)
+        if isinstance(text, str)
+        else mapped_texts(text, change)
+        if isinstance(text, (list, tuple))
+        else text
+        for text in texts
+    ]

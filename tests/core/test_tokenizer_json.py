@@ -1,0 +1,229 @@
+"""tokenizer.json as tokenizers reads and writes it: real files, legacy forms, and files with something wrong."""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tokenizers
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from oxiformers._core import Tokenizer
+from oxiformers.errors import FormatError, OxiformersError, UnsupportedError
+from tests.core.reference import wordpiece
+
+RELAXED = settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
+
+Tree = dict[str, Any]
+
+
+def files(shared: Path) -> list[Path]:
+    return sorted((shared / "tokenizers").glob("*/tokenizer.json"))
+
+
+def same(ours: Any, theirs: Any, path: str = "$") -> None:
+    """Equal, and with keys in the same order."""
+    assert type(ours) is type(theirs), path
+    if isinstance(ours, dict):
+        assert list(ours) == list(theirs), path
+        for key, value in ours.items():
+            same(value, theirs[key], f"{path}.{key}")
+    elif isinstance(ours, list) and len(ours) == len(theirs):
+        for index, value in enumerate(ours):
+            same(value, theirs[index], f"{path}[{index}]")
+    else:
+        assert ours == theirs, path
+
+
+def test_real_files_are_written_as_tokenizers_writes_them(shared: Path) -> None:
+    for path in files(shared):
+        ours = Tokenizer.from_file(str(path)).to_str()
+        theirs = tokenizers.Tokenizer.from_file(str(path)).to_str()
+        same(json.loads(ours), json.loads(theirs), path.parent.name)
+        # Read back by tokenizers, it writes the same again.
+        assert tokenizers.Tokenizer.from_str(ours).to_str() == theirs
+
+
+# --- files with something changed ---------------------------------------------------------------------------
+
+FLAGS = {"single_word": False, "lstrip": True, "rstrip": False, "normalized": False, "special": True}
+TOKENS = ["[UNK]", "[CLS]", "[SEP]", "a", "##b", "b"]
+PROCESSORS: list[Any] = [
+    {
+        "type": "TemplateProcessing",
+        "single": [{"SpecialToken": {"id": "[CLS]", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {"[CLS]": {"id": "[CLS]", "ids": [1], "tokens": ["[CLS]"]}},
+    },
+    {"type": "BertProcessing", "sep": ["[SEP]", 2], "cls": ["[CLS]", 1]},
+    {
+        "type": "RobertaProcessing",
+        "sep": ["[SEP]", 2],
+        "cls": ["[CLS]", 1],
+        "trim_offsets": True,
+        "add_prefix_space": False,
+    },
+    {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": False, "use_regex": True},
+    {
+        "type": "Sequence",
+        "processors": [
+            {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True},
+            {"type": "BertProcessing", "sep": ["[SEP]", 2], "cls": ["[CLS]", 1]},
+        ],
+    },
+]
+DECODERS: list[Any] = [
+    {"type": "BPEDecoder", "suffix": "</w>"},
+    {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": False},
+    {"type": "WordPiece", "prefix": "##", "cleanup": False},
+    {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "never", "add_prefix_space": False, "split": True},
+    {"type": "CTC", "pad_token": "<pad>", "word_delimiter_token": "|", "cleanup": True},
+    {
+        "type": "Sequence",
+        "decoders": [
+            {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+            {"type": "ByteFallback"},
+            {"type": "Fuse"},
+            {"type": "Strip", "content": " ", "start": 1, "stop": 0},
+        ],
+    },
+]
+TRUNCATIONS: list[Any] = [
+    None,
+    {"direction": "Left", "max_length": 5, "strategy": "OnlyFirst", "stride": 1},
+    {"max_length": 5, "strategy": "LongestFirst", "stride": 0},
+]
+PADDINGS: list[Any] = [
+    None,
+    {
+        "strategy": {"Fixed": 7},
+        "direction": "Left",
+        "pad_to_multiple_of": 4,
+        "pad_id": 1,
+        "pad_type_id": 2,
+        "pad_token": "[CLS]",
+    },
+    {"strategy": "BatchLongest", "direction": "Right", "pad_id": 0, "pad_type_id": 0, "pad_token": "[UNK]"},
+]
+VALUES: list[Any] = [
+    None,
+    True,
+    False,
+    0,
+    1,
+    2,
+    -1,
+    1.0,
+    1.5,
+    2**31,
+    2**32,
+    2**63,
+    2**64,
+    "",
+    "a",
+    "[CLS]",
+    "A",
+    "é",
+    "Left",
+    "always",
+    "first",
+    "BatchLongest",
+    "Fuse",
+    "ByteLevel",
+    "Sequence",
+    [],
+    ["[CLS]", 1],
+    [1],
+    {},
+    {"type": "Fuse"},
+    {"type": "BertProcessing", "sep": ["[SEP]", 2], "cls": ["[CLS]", 1]},
+    {"String": "a"},
+    {"Fixed": 3},
+]
+
+
+def good(draw: random.Random) -> Tree:
+    found = wordpiece({token: index for index, token in enumerate(TOKENS)}, normalizer=None)
+    found["added_tokens"] = [
+        {"id": 1, "content": "[CLS]", **FLAGS},
+        {"id": 6, "content": "<new>", **FLAGS},
+        {"id": 9, "content": "<far>", **FLAGS, "special": False},
+    ]
+    found["post_processor"] = copy.deepcopy(draw.choice(PROCESSORS))
+    found["decoder"] = copy.deepcopy(draw.choice(DECODERS))
+    found["truncation"] = copy.deepcopy(draw.choice(TRUNCATIONS))
+    found["padding"] = copy.deepcopy(draw.choice(PADDINGS))
+    return found
+
+
+def places(tree: Any) -> Iterator[tuple[Any, Any]]:
+    """Every container with each of its keys, but for those of the model and of what is done to text."""
+    keys = list(tree) if isinstance(tree, dict) else range(len(tree))
+    for key in keys:
+        if key in ("model", "normalizer", "pre_tokenizer", "version"):
+            continue
+        yield tree, key
+        if isinstance(tree[key], (dict, list)):
+            yield from places(tree[key])
+
+
+def change(tree: Tree, draw: random.Random) -> None:
+    container, key = draw.choice(list(places(tree)))
+    kind = draw.randrange(6)
+    if kind == 0:
+        del container[key]
+    elif kind == 1 and isinstance(container, list):
+        container.insert(key, copy.deepcopy(container[key]))
+    elif kind == 2 and isinstance(container, dict):
+        container["more"] = draw.choice(VALUES)
+    else:
+        container[key] = copy.deepcopy(draw.choice(VALUES))
+
+
+def only_they_read(tree: Tree) -> bool:
+    """What tokenizers accepts and ours does not: templates that name what is not there, with which it panics
+    when used, and arrays of values where an object with keys should be."""
+    parts = [tree.get("post_processor"), tree.get("decoder"), tree.get("truncation"), tree.get("padding")]
+    parts += tree["added_tokens"] if isinstance(tree.get("added_tokens"), list) else []
+    text = json.dumps(parts)
+    return "special_tokens" in text or any(isinstance(part, list) for part in nested(parts))
+
+
+def nested(value: Any) -> Iterator[Any]:
+    """The components in components, as far as they lie in lists."""
+    for item in value:
+        yield item
+        if isinstance(item, dict):
+            for name in ("decoders", "processors"):
+                yield from nested(item[name]) if isinstance(item.get(name), list) else ()
+
+
+@RELAXED
+@given(st.integers(0, 2**40), st.integers(0, 3))
+def test_changed_files(seed: int, changes: int) -> None:
+    """What tokenizers refuses is refused, with the place; what it reads is read, and means the same."""
+    draw = random.Random(seed)
+    tree = good(draw)
+    for _ in range(changes):
+        change(tree, draw)
+    text = json.dumps(tree)
+    try:
+        theirs: Any = tokenizers.Tokenizer.from_str(text)
+    except Exception as error:
+        theirs = error
+    try:
+        ours = Tokenizer.from_str(text, "some.json")
+    except OxiformersError as error:
+        assert isinstance(error, (FormatError, UnsupportedError))
+        assert error.path == "some.json" and error.key and error.actual and error.expected
+        assert isinstance(theirs, Exception) or only_they_read(tree), error
+        return
+    assert not isinstance(theirs, Exception), theirs
+    same(json.loads(ours.to_str()), json.loads(theirs.to_str()))
+    assert ours.vocab(True) == theirs.get_vocab(True)
