@@ -61,6 +61,14 @@ impl Pattern {
         }
     }
 
+    /// The scanner written for it.
+    pub fn scanner(&self) -> Option<Scanner> {
+        match self {
+            Self::Known(scanner, _) => Some(*scanner),
+            Self::Literal(_) | Self::Regex(_) => None,
+        }
+    }
+
     /// Calls `found` with each match, in ascending order.
     pub fn find_matches(&self, text: &str, found: &mut dyn FnMut(Range<usize>)) -> Result<()> {
         match self {

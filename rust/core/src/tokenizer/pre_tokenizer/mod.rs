@@ -9,7 +9,7 @@ mod whitespace;
 
 pub use behavior::Behavior;
 pub use byte_level::ByteLevel;
-pub use metaspace::Metaspace;
+pub use metaspace::{Metaspace, PrependScheme};
 pub use split::Split;
 
 use super::json::Node;
@@ -134,6 +134,15 @@ impl PreTokenizer {
         }
     }
 
+    /// Whether words are cut and left as they are, wherever they come from in the original.
+    pub fn only_cuts(&self) -> bool {
+        match self {
+            Self::ByteLevel(_) | Self::Metaspace(_) => false,
+            Self::Sequence(all) => all.iter().all(Self::only_cuts),
+            _ => true,
+        }
+    }
+
     /// Cuts the words there are into smaller ones.
     pub fn apply(&self, words: &mut Words) -> Result<()> {
         match self {
@@ -167,6 +176,6 @@ impl PreTokenizer {
 fn split_at(words: &mut Words, is_match: impl Fn(char) -> bool, behavior: Behavior) {
     words.split(|text, word| {
         let matches = text.char_indices().filter(|(_, c)| is_match(*c));
-        behavior.split(text.len(), matches.map(|(at, c)| at..at + c.len_utf8()), word);
+        behavior.split(text.len(), matches.map(|(at, c)| at..at + c.len_utf8()), false, word);
     });
 }
