@@ -130,13 +130,17 @@ impl Cut {
             // Words are worked on one by one; only the original's start is seen from within one.
             self.start_matters |= matches!(pre_tokenizer, PreTokenizer::Metaspace(_));
             return match pre_tokenizer {
-                PreTokenizer::Sequence(all) => all.iter().try_fold(place, |place, one| self.pre_tokenizer(one, place)),
+                PreTokenizer::Sequence(all) => {
+                    all.iter().try_fold(place, |place, one| self.pre_tokenizer(one, place))
+                }
                 _ => Some(place),
             };
         };
         let merges_on = |behavior: Behavior| behavior == Behavior::MergedWithNext;
         match pre_tokenizer {
-            PreTokenizer::Sequence(all) => all.iter().try_fold(place, |place, one| self.pre_tokenizer(one, place)),
+            PreTokenizer::Sequence(all) => {
+                all.iter().try_fold(place, |place, one| self.pre_tokenizer(one, place))
+            }
             PreTokenizer::Bert | PreTokenizer::Whitespace | PreTokenizer::WhitespaceSplit => {
                 (marker == ' ').then_some(Place::Boundary)
             }
@@ -182,10 +186,13 @@ impl Cut {
                 }
             }
             Pattern::Literal(literal) => {
-                let simple = matches!(split.behavior, Behavior::Isolated | Behavior::Removed | Behavior::Contiguous);
+                let simple =
+                    matches!(split.behavior, Behavior::Isolated | Behavior::Removed | Behavior::Contiguous);
                 let mut characters = literal.chars();
                 match (characters.next(), characters.next()) {
-                    (Some(only), None) if only == marker => (simple && !split.invert).then_some(Place::Boundary),
+                    (Some(only), None) if only == marker => {
+                        (simple && !split.invert).then_some(Place::Boundary)
+                    }
                     // Spaces have become something else before.
                     (Some(' '), None) if marker == SPACE_SIGN => Some(Place::Inside(marker)),
                     _ => (!literal.contains(marker) && !literal.is_empty() && simple && !split.invert)
