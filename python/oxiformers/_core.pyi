@@ -324,6 +324,9 @@ class Tokenizer:
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str: ...
     def decode_batch(self, batch: Sequence[Sequence[int]], skip_special_tokens: bool = True) -> list[str]: ...
+    def normalize(self, text: str) -> str:
+        """What the normalizer makes of a text; the text itself where there is none."""
+
     def decode_tokens(self, tokens: Sequence[str]) -> str: ...
     def stream(self, skip_special_tokens: bool = False, *, prompt: Sequence[int] | None = None) -> DecodeStream:
         """Decodes ids as a model generates them; a prompt gives them context and is not given out itself."""

@@ -134,6 +134,11 @@ impl Tokenizer {
         self.normalizer.as_ref()
     }
 
+    /// What the normalizer makes of a text; the text itself where there is none.
+    pub fn normalize(&self, text: &str) -> Result<String> {
+        self.normalizer.as_ref().map_or_else(|| Ok(text.to_owned()), |normalizer| normalizer.normalize(text))
+    }
+
     /// The pre-tokenizer.
     pub fn pre_tokenizer(&self) -> Option<&PreTokenizer> {
         self.pre_tokenizer.as_ref()

@@ -485,6 +485,10 @@ impl PyTokenizer {
         detach(py, || self.tokenizer.decode_batch(&batch, skip_special_tokens))
     }
 
+    fn normalize(&self, py: Python<'_>, text: &str) -> PyResult<String> {
+        detach(py, || self.tokenizer.normalize(text))
+    }
+
     fn decode_tokens(&self, py: Python<'_>, tokens: &Bound<'_, PyAny>) -> PyResult<String> {
         let texts = Texts::new(tokens, "tokens", false, false)?;
         let tokens = texts.utf8("tokens")?;
