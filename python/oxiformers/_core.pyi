@@ -154,6 +154,38 @@ class Tokenizer:
         pad_token: str = "[PAD]",
         mask_token: str = "[MASK]",
     ) -> Tokenizer: ...
+    @staticmethod
+    def from_bpe(
+        vocab: dict[str, int],
+        merges: Iterable[tuple[str, str]],
+        *,
+        components: str = "{}",
+        unk_token: str | None = None,
+        continuing_subword_prefix: str | None = None,
+        end_of_word_suffix: str | None = None,
+        fuse_unk: bool = False,
+        byte_fallback: bool = False,
+        ignore_merges: bool = False,
+    ) -> Tokenizer:
+        """Merges in the order they were learned; ``components`` as in ``with_components``."""
+
+    @staticmethod
+    def from_wordlevel(vocab: dict[str, int], *, unk_token: str, components: str = "{}") -> Tokenizer: ...
+    @staticmethod
+    def from_wordpiece(
+        vocab: dict[str, int],
+        *,
+        unk_token: str,
+        continuing_subword_prefix: str = "##",
+        max_input_chars_per_word: int = 100,
+        components: str = "{}",
+    ) -> Tokenizer: ...
+    def with_components(self, components: str) -> Tokenizer:
+        """The same tokenizer with other components: a JSON object with any of ``normalizer``, ``pre_tokenizer``,
+        ``post_processor``, ``decoder`` (null removes it) and ``added_tokens`` (added to those that are there), each
+        written as in tokenizer.json.
+        """
+
     def to_str(self, pretty: bool = False) -> str: ...
     def with_added_tokens(self, tokens: Sequence[AddedToken]) -> Tokenizer: ...
     def with_bert_normalizer(
@@ -353,6 +385,12 @@ def pad_sequences(
     side: _Side = "right",
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Pads features to one rectangle: values and mask (1 at values, 0 at padding), both ``[B, S]``."""
+
+def read_merges(path: str) -> list[tuple[str, str]]:
+    """The merges of a merges.txt, in the order they were learned."""
+
+def read_tiktoken(path: str) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """The vocabulary of a tiktoken file in byte-level characters, and the merges that follow from it."""
 
 def pack_sequences(
     features: Iterable[Iterable[int] | npt.NDArray[np.integer[Any]]],

@@ -37,6 +37,8 @@ class BertTokenizer(PreTrainedTokenizerFast):
         "vocab_file": "vocab.txt",
     }
     model_input_names: list[str] = ["input_ids", "token_type_ids", "attention_mask"]  # noqa: RUF012 -- as in the base
+    #: The options that a tokenizer.json's normalizer is changed for.
+    _compared: ClassVar[tuple[str, ...]] = ("lowercase", "strip_accents", "handle_chinese_chars")
 
     def __init__(
         self,
@@ -101,8 +103,10 @@ class BertTokenizer(PreTrainedTokenizerFast):
                 actual=core.model_type,
             )
         normalizer = json.loads(core.components())["normalizer"] or {}
-        if any(normalizer.get(key, value) != value for key, value in normalization.items()):
-            core = core.with_bert_normalizer(**normalization)
+        wanted = {key: value for key, value in normalization.items() if key in self._compared}
+        if any(normalizer.get(key, value) != value for key, value in wanted.items()):
+            del normalizer["type"]
+            core = core.with_bert_normalizer(**{**normalizer, **wanted})
         self.do_lower_case = do_lower_case
         self.tokenize_chinese_chars = tokenize_chinese_chars
         self.strip_accents = strip_accents

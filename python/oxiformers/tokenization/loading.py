@@ -100,6 +100,10 @@ def load_settings(
         settings["chat_template"] = template
     settings["name_or_path"] = source.name
     settings.update(given)
+    listed = {token.content: token for token in settings.get("added_tokens_decoder", {}).values()}
+    for name in NAMED_TOKENS:
+        if isinstance(settings.get(name), (str, AddedToken)):
+            settings[name] = listed.get(text_of(settings[name]), settings[name])
     if not any(given.get(key) is not None for key in (*file_names, "tokenizer_object", "vocab")):
         settings.update(_vocabulary_files(source, file_names))
     return settings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from shutil import copyfile
 from typing import Any, ClassVar
@@ -89,8 +89,10 @@ class FamilyTokenizer(PreTrainedTokenizerFast):
         from_files = whole is None and (tokenizer_file is None or (from_slow and self._has_files(paths)))
         self.vocab_file = paths.get("vocab_file")
         core = None if from_files else core_of(whole, tokenizer_file, type(self).__name__)
+        listed = [token for _, token in sorted((settings.get("added_tokens_decoder") or {}).items())]
         if settings.pop(FLAGS_FROM_FILE, False) and core is not None:
             _take_flags(core, settings)
+            listed += [token for _, token in core.added_tokens]
         self._fill_in(settings, from_files)
         self._prepare(settings)
         if core is None:
@@ -103,7 +105,7 @@ class FamilyTokenizer(PreTrainedTokenizerFast):
             if not isinstance(getattr(type(self), name, None), property):
                 setattr(self, name, value)
         super().__init__(tokenizer_object=core, **settings)
-        self._keep_flags()
+        self._keep_flags(listed)
         self.add_prefix_space = bool(settings.get("add_prefix_space", False))
         self._core = with_prefix_space(self._core, self.add_prefix_space)
         if from_files or self.own_template:
@@ -125,11 +127,14 @@ class FamilyTokenizer(PreTrainedTokenizerFast):
             if wanted is not None and isinstance(settings[name], str):
                 settings[name] = AddedToken(settings[name], **wanted)
 
-    def _keep_flags(self) -> None:
-        """Special tokens that state their flags have them, whatever tokenizer.json says."""
+    def _keep_flags(self, listed: Iterable[AddedToken]) -> None:
+        """Special tokens that state their flags have them, and listed ones are special, whatever tokenizer.json says."""
         found = {token.content: token for _, token in self._core.added_tokens}
-        stated = [token for token in self.all_special_tokens_extended if isinstance(token, AddedToken)]
-        special = [token.as_special() if not token.special else token for token in stated]
+        special_tokens = self.all_special_tokens_extended
+        texts = {text_of(token) for token in special_tokens}
+        stated = [token for token in listed if token.content in texts]
+        stated += [token for token in special_tokens if isinstance(token, AddedToken)]
+        special = [token if token.special else token.as_special() for token in stated]
         changed = [token for token in special if token != found.get(token.content)]
         if changed:
             self._core = self._core.with_added_tokens(changed)

@@ -120,7 +120,6 @@ class DebertaTokenizer(BertTemplate, ByteLevelTokenizer):
         "pad_token": "[PAD]",
         "mask_token": "[MASK]",
     }
-    flags: ClassVar[Mapping[str, Flags | None]] = {"mask_token": {"lstrip": True}}
     file_flags: ClassVar[Mapping[str, Flags | None]] = {"*": _SPECIAL, "mask_token": TAKES_SPACE}
     options: ClassVar[Mapping[str, Any]] = {"errors": "replace", "add_prefix_space": False}
     file_options: ClassVar[Mapping[str, Any]] = {"add_bos_token": False}

@@ -180,6 +180,7 @@ class MPNetTokenizer(_OtherTokens):
         "mask_token": "<mask>",
     }
     taking_space: ClassVar[tuple[str, ...]] = ("mask_token",)
+    _compared: ClassVar[tuple[str, ...]] = ("lowercase", "strip_accents")
     model_input_names: list[str] = ["input_ids", "attention_mask"]  # noqa: RUF012 -- as in the base
 
     def _template(self) -> Component:
@@ -205,7 +206,10 @@ class MPNetTokenizer(_OtherTokens):
 class SplinterTokenizer(_OtherTokens):
     """Splinter's tokenizer: [CLS] question [QUESTION] . [SEP] text [SEP]; padded on the left, text first."""
 
+    _compared: ClassVar[tuple[str, ...]] = ("lowercase", "strip_accents")
+
     def __init__(self, *arguments: Any, question_token: str | AddedToken = "[QUESTION]", **settings: Any) -> None:
+        settings.setdefault("clean_up_tokenization_spaces", False)
         self.question_token = text_of(question_token)
         settings["additional_special_tokens"] = [question_token]
         super().__init__(*arguments, **settings)

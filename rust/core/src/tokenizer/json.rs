@@ -159,6 +159,11 @@ impl<'j, 't> Node<'j, 't> {
         self.value
     }
 
+    /// Whether this is `null`.
+    pub fn is_null(&self) -> bool {
+        matches!(self.value, Json::Null)
+    }
+
     /// The file's name.
     pub fn source(&self) -> &'j str {
         self.source
@@ -217,7 +222,7 @@ impl<'j, 't> Node<'j, 't> {
 
     /// The value under `key`, or None where it is absent or null.
     pub fn present(&self, key: &str) -> Result<Option<Node<'j, 't>>> {
-        Ok(self.optional(key)?.filter(|node| !matches!(node.value, Json::Null)))
+        Ok(self.optional(key)?.filter(|node| !node.is_null()))
     }
 
     /// The value under `key`, which must be there.

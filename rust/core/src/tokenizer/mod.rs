@@ -34,7 +34,7 @@ pub use batch::{Input, Sequence, Settings};
 pub use decoder::Decoder;
 pub use encoding::{Encoding, NO_WORD};
 pub use formats::{SavedPadding, SavedTruncation, Tiktoken, VocabOptions, read_merges, read_tiktoken};
-pub use model::{Bpe, Model, Scratch, bpe};
+pub use model::{Bpe, Model, Scratch, WordLevel, WordPiece, bpe};
 pub use normalizer::{BertNormalizer, Form, Normalizer, Precompiled, Replace, Strip};
 pub use padding::{Padding, PaddingLength};
 pub use pattern::Pattern;
@@ -44,6 +44,7 @@ pub use rows::{Rows, Wanted};
 pub use stream::DecodeStream;
 pub use text::{Character, Edges, Text, Words, characters};
 pub use truncation::{Truncation, TruncationStrategy};
+pub use vocab::Vocab;
 
 use crate::{Error, Result, parallel};
 use added_tokens::AddedVocabulary;

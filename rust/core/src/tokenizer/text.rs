@@ -112,6 +112,11 @@ impl Words {
         Self::new(Text::from_characters(&characters(text, 0)), 0..text.len())
     }
 
+    /// A text as one word, for cutting alone: its characters know no places.
+    pub fn unplaced(text: &str) -> Self {
+        Self::new(Text { text: text.to_owned(), places: Vec::new() }, 0..text.len())
+    }
+
     /// Cuts each word: `cut` gets its text and says, in ascending order, which parts of it are words. Empty parts are
     /// left out.
     pub fn split(&mut self, mut cut: impl FnMut(&str, &mut dyn FnMut(Range<usize>))) {

@@ -2,6 +2,7 @@
 
 mod added_token;
 mod arguments;
+mod build;
 mod encoding;
 mod ids;
 mod inputs;
@@ -17,5 +18,6 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<added_token::PyAddedToken>()?;
     module.add_class::<encoding::PyEncoding>()?;
     module.add_class::<stream::PyDecodeStream>()?;
-    module.add_class::<tokenizer::PyTokenizer>()
+    module.add_class::<tokenizer::PyTokenizer>()?;
+    build::register(module)
 }

@@ -2,6 +2,7 @@
 
 use numpy::PyArray1;
 use oxiformers_core::Result;
+use oxiformers_core::tokenizer::bpe::BpeOptions;
 use oxiformers_core::tokenizer::{
     BertNormalizer, Input, Normalizer, Rows, Side, Tokenizer, TruncationStrategy, VocabOptions, Wanted,
 };
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 use super::added_token::PyAddedToken;
 use super::arguments::{PaddingArguments, TruncationArguments, settings};
+use super::build;
 use super::encoding::PyEncoding;
 use super::ids;
 use super::inputs::{Texts, inputs as pair_up, text};
@@ -95,6 +97,60 @@ impl PyTokenizer {
             mask_token: mask_token.into(),
         };
         detach(py, || Tokenizer::from_vocab(path, &options)).map(Self::wrap)
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (
+        vocab, merges, *, components="{}", unk_token=None, continuing_subword_prefix=None, end_of_word_suffix=None,
+        fuse_unk=false, byte_fallback=false, ignore_merges=false
+    ))]
+    #[allow(clippy::too_many_arguments)]
+    fn from_bpe(
+        vocab: &Bound<'_, PyAny>,
+        merges: &Bound<'_, PyAny>,
+        components: &str,
+        unk_token: Option<String>,
+        continuing_subword_prefix: Option<String>,
+        end_of_word_suffix: Option<String>,
+        fuse_unk: bool,
+        byte_fallback: bool,
+        ignore_merges: bool,
+    ) -> PyResult<Self> {
+        let options = BpeOptions {
+            unk_token,
+            continuing_subword_prefix,
+            end_of_word_suffix,
+            fuse_unk,
+            byte_fallback,
+            ignore_merges,
+            dropout: None,
+        };
+        build::bpe(vocab, merges, components, options).map(Self::wrap)
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (vocab, *, unk_token, components="{}"))]
+    fn from_wordlevel(vocab: &Bound<'_, PyAny>, unk_token: &str, components: &str) -> PyResult<Self> {
+        build::word_level(vocab, unk_token, components).map(Self::wrap)
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (
+        vocab, *, unk_token, continuing_subword_prefix="##", max_input_chars_per_word=100, components="{}"
+    ))]
+    fn from_wordpiece(
+        vocab: &Bound<'_, PyAny>,
+        unk_token: &str,
+        continuing_subword_prefix: &str,
+        max_input_chars_per_word: usize,
+        components: &str,
+    ) -> PyResult<Self> {
+        build::word_piece(vocab, unk_token, continuing_subword_prefix, max_input_chars_per_word, components)
+            .map(Self::wrap)
+    }
+
+    fn with_components(&self, py: Python<'_>, components: &str) -> PyResult<Self> {
+        detach(py, || self.tokenizer.with_components(components)).map(Self::wrap)
     }
 
     #[pyo3(signature = (pretty=false))]

@@ -23,7 +23,7 @@ impl Replace {
                 let mut characters = text.chars();
                 characters.next().filter(|_| characters.next().is_none())
             }
-            Pattern::Regex(_) => None,
+            Pattern::Known(..) | Pattern::Regex(_) => None,
         };
         Ok(Self { pattern, content: node.field("content")?.text()?.to_owned(), single })
     }
@@ -38,7 +38,7 @@ impl Replace {
             Pattern::Literal(text) => {
                 text.chars().any(|character| !"<0xABCDEFabcdef123456789+>".contains(character))
             }
-            Pattern::Regex(_) => false,
+            Pattern::Known(..) | Pattern::Regex(_) => false,
         }
     }
 

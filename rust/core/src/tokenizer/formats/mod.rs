@@ -1,5 +1,6 @@
 //! The files tokenizers are read from and written to.
 
+mod components;
 mod merges;
 mod saved;
 mod tiktoken;

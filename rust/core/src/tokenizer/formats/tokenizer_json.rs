@@ -65,17 +65,6 @@ impl Tokenizer {
         Ok(tokenizer)
     }
 
-    /// The components as in tokenizer.json, and the model's options without vocabulary and merges.
-    pub fn components(&self) -> Value {
-        json!({
-            "normalizer": self.normalizer.as_ref().map(Normalizer::to_json),
-            "pre_tokenizer": self.pre_tokenizer.as_ref().map(PreTokenizer::to_json),
-            "post_processor": self.post_processor.as_ref().map(PostProcessor::to_json),
-            "decoder": self.decoder.as_ref().map(Decoder::to_json),
-            "model": self.model.options(),
-        })
-    }
-
     /// Writes a tokenizer.json.
     pub fn to_json(&self, pretty: bool) -> Result<String> {
         let text = if pretty { serde_json::to_string_pretty(self) } else { serde_json::to_string(self) };

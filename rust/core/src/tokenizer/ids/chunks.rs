@@ -1,5 +1,6 @@
 //! The way to ids by way of parts: a text is cut where that changes nothing, and what a part becomes is remembered.
 
+use super::bytes::ByteWords;
 use super::cache::{Cache, Key, LONGEST_PACKED};
 use super::cut::Cut;
 use crate::Result;
@@ -13,6 +14,7 @@ use crate::tokenizer::text::Edges;
 pub struct Chunks {
     cut: Cut,
     cache: Cache,
+    bytes: Option<ByteWords>,
 }
 
 /// A piece and where it stands.
@@ -32,11 +34,13 @@ const STARTS: u8 = 1;
 const FIRST: u8 = 2;
 /// In the kind of a [`Key`]: the part ends a piece.
 const ENDS: u8 = 4;
+/// In the kind of a [`Key`]: a word as the model gets it.
+const WORD: u8 = 8;
 
 impl Chunks {
     /// None where texts can't be cut.
     pub fn new(tokenizer: &Tokenizer) -> Option<Self> {
-        Some(Self { cut: Cut::new(tokenizer)?, cache: Cache::new() })
+        Some(Self { cut: Cut::new(tokenizer)?, cache: Cache::new(), bytes: ByteWords::new(tokenizer) })
     }
 
     /// Whether the start of a text can be worked through without knowing its end.
@@ -99,10 +103,15 @@ impl Chunks {
         scratch: &mut Scratch,
         ids: &mut Vec<u32>,
     ) -> Result<bool> {
+        let unchanged = tokenizer.normalizer.as_ref().is_none_or(|normalizer| normalizer.keeps(text));
+        if let (Some(bytes), true) = (&self.bytes, unchanged)
+            && tokenizer.added.normalized().is_none_or(|tokens| tokens.find(text, 0..text.len()).is_none())
+        {
+            bytes.ids(&tokenizer.model, text, &self.cache, WORD, scratch, ids)?;
+            return Ok(true);
+        }
         let normalized = tokenizer.normalize_piece(text, first, edges)?;
-        let (front, back) = (normalized.text().chars().next(), normalized.text().chars().next_back());
-        let cut = |c: Option<char>| c.is_none_or(|c| c == self.cut.marker || c.is_whitespace());
-        if (!edges.start && front != Some(self.cut.marker)) || (!edges.end && cut(back)) {
+        if !self.cut.holds(text, normalized.text(), edges) {
             return Ok(false);
         }
         tokenizer.parts(normalized, scope, |part| {

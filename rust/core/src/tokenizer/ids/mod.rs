@@ -3,6 +3,7 @@
 //! They must equal the plain way in ids (tests/tokenizer_fast.rs); where a text needs more than they know, they say so
 //! and the plain way is taken.
 
+mod bytes;
 mod cache;
 mod characters;
 mod chunks;

@@ -17,9 +17,13 @@ pub struct WordLevel {
 impl WordLevel {
     /// Reads the fields of the JSON object.
     pub fn read(node: &Node<'_, '_>) -> Result<Self> {
-        let unk_token = node.field("unk_token")?.text()?.to_owned();
-        let vocab = Vocab::read(&node.field("vocab")?)?;
-        Ok(Self { unk_id: vocab.id(&unk_token), vocab, unk_token })
+        let unk_token = node.field("unk_token")?.text()?;
+        Ok(Self::new(Vocab::read(&node.field("vocab")?)?, unk_token))
+    }
+
+    /// Builds the model over a vocabulary.
+    pub fn new(vocab: Vocab, unk_token: &str) -> Self {
+        Self { unk_id: vocab.id(unk_token), vocab, unk_token: unk_token.to_owned() }
     }
 
     /// The object in a tokenizer.json without the vocabulary.

@@ -133,6 +133,15 @@ impl Normalizer {
         }
     }
 
+    /// Whether a text is known to stay as it is; false where finding out takes normalizing it.
+    pub fn keeps(&self, text: &str) -> bool {
+        match self {
+            Self::Form(_) => text.is_ascii(),
+            Self::Sequence(all) => all.iter().all(|normalizer| normalizer.keeps(text)),
+            _ => false,
+        }
+    }
+
     /// Normalizes characters in place. `edges` says which ends of the piece they have.
     ///
     /// Fails where a pattern can't be matched in reasonable time, or the text grows beyond all reason.

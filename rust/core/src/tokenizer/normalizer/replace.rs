@@ -22,7 +22,7 @@ impl Replace {
     pub fn new(pattern: Pattern, content: &str) -> Self {
         let single = match &pattern {
             Pattern::Literal(literal) => only(literal).zip(only(content)),
-            Pattern::Regex(_) => None,
+            Pattern::Known(..) | Pattern::Regex(_) => None,
         };
         Self { pattern, content: content.to_owned(), single }
     }

@@ -1,5 +1,10 @@
 //! Patterns that texts are searched for: a literal or a regular expression.
 
+mod classes;
+mod scanner;
+
+pub use scanner::Scanner;
+
 use super::json::{Node, quoted};
 use crate::{Error, Result};
 use fancy_regex::{Regex, RegexBuilder};
@@ -11,7 +16,9 @@ use std::ops::Range;
 pub enum Pattern {
     /// The text itself.
     Literal(String),
-    /// A regular expression.
+    /// A regular expression whose scanner is written by hand.
+    Known(Scanner, String),
+    /// Any other regular expression.
     Regex(Regex),
 }
 
@@ -39,6 +46,9 @@ impl Pattern {
 
     /// A regular expression.
     pub fn regex(regex: &str) -> std::result::Result<Self, Box<fancy_regex::Error>> {
+        if let Some(scanner) = Scanner::of(regex) {
+            return Ok(Self::Known(scanner, regex.to_owned()));
+        }
         RegexBuilder::new(regex).backtrack_limit(STEPS).build().map(Self::Regex).map_err(Box::new)
     }
 
@@ -46,7 +56,16 @@ impl Pattern {
     pub fn to_json(&self) -> Value {
         match self {
             Self::Literal(text) => json!({"String": text}),
+            Self::Known(_, regex) => json!({"Regex": regex}),
             Self::Regex(regex) => json!({"Regex": regex.as_str()}),
+        }
+    }
+
+    /// The scanner written for it.
+    pub fn scanner(&self) -> Option<Scanner> {
+        match self {
+            Self::Known(scanner, _) => Some(*scanner),
+            Self::Literal(_) | Self::Regex(_) => None,
         }
     }
 
@@ -56,6 +75,7 @@ impl Pattern {
             Self::Literal(literal) => {
                 text.match_indices(literal.as_str()).for_each(|(at, part)| found(at..at + part.len()));
             }
+            Self::Known(scanner, _) => scanner.words(text, found),
             Self::Regex(regex) => {
                 for result in regex.find_iter(text) {
                     let part = result.map_err(|error| {

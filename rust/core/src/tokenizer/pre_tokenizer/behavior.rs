@@ -40,25 +40,26 @@ impl Behavior {
         NAMES.iter().find(|known| known.1 == self).map_or("", |known| known.0)
     }
 
-    /// Calls `word` with the words of a text of `length` bytes, given its matches in ascending order. Empty words may
-    /// be among them.
+    /// Calls `word` with the words of a text of `length` bytes, given its matches in ascending order; where `invert`
+    /// is set, what lies between them counts as the matches. Empty words may be among the words.
     pub fn split(
         self,
         length: usize,
         matches: impl Iterator<Item = Range<usize>>,
+        invert: bool,
         word: &mut dyn FnMut(Range<usize>),
     ) {
         let mut words = Words { behavior: self, held: None, word };
         let mut at = 0;
         for found in matches {
             if at < found.start {
-                words.take(at..found.start, false);
+                words.take(at..found.start, invert);
             }
             at = found.end;
-            words.take(found, true);
+            words.take(found, !invert);
         }
         if at < length {
-            words.take(at..length, false);
+            words.take(at..length, invert);
         }
         if let Some((held, _)) = words.held {
             (words.word)(held);

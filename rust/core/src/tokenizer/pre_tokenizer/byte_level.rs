@@ -1,17 +1,12 @@
 //! ByteLevel: words by GPT-2's pattern, then a visible character for each byte.
 //! Source: Radford et al., "Language models are unsupervised multitask learners" (2019).
 
-use super::behavior::Behavior;
-use super::split::Split;
+use crate::Result;
 use crate::tokenizer::byte_alphabet::character_of;
 use crate::tokenizer::json::Node;
-use crate::tokenizer::pattern::Pattern;
+use crate::tokenizer::pattern::Scanner;
 use crate::tokenizer::text::{Character, Words};
-use crate::{Error, Result};
 use serde_json::{Value, json};
-use std::sync::OnceLock;
-
-const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
 
 /// The options of a ByteLevel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +40,7 @@ impl ByteLevel {
     }
 
     /// Works on each word.
-    pub fn apply(self, words: &mut Words) -> Result<()> {
+    pub fn apply(self, words: &mut Words) {
         if self.add_prefix_space {
             words.rewrite(|before, after| {
                 if let Some(first) = before.first().filter(|first| first.value != ' ') {
@@ -55,7 +50,7 @@ impl ByteLevel {
             });
         }
         if self.use_regex {
-            gpt2()?.apply(words)?;
+            words.split(|text, word| Scanner::Gpt2.words(text, word));
         }
         words.rewrite(|before, after| {
             let mut buffer = [0; 4];
@@ -64,16 +59,5 @@ impl ByteLevel {
                 after.extend(bytes.map(|byte| Character { value: character_of(byte), ..*character }));
             }
         });
-        Ok(())
     }
-}
-
-/// Splits words by GPT-2's pattern.
-fn gpt2() -> Result<&'static Split> {
-    static SPLIT: OnceLock<Option<Split>> = OnceLock::new();
-    let split = SPLIT.get_or_init(|| {
-        let pattern = Pattern::regex(GPT2).ok()?;
-        Some(Split { pattern, behavior: Behavior::Isolated, invert: false })
-    });
-    split.as_ref().ok_or_else(|| Error::argument("pattern", "GPT-2's", GPT2))
 }

@@ -88,7 +88,7 @@ impl Metaspace {
             words.split(|text, word| {
                 let places = text.match_indices(self.replacement);
                 let matches = places.map(|(at, found)| at..at + found.len());
-                Behavior::MergedWithNext.split(text.len(), matches, word);
+                Behavior::MergedWithNext.split(text.len(), matches, false, word);
             });
         }
     }

@@ -9,7 +9,7 @@ mod whitespace;
 
 pub use behavior::Behavior;
 pub use byte_level::ByteLevel;
-pub use metaspace::Metaspace;
+pub use metaspace::{Metaspace, PrependScheme};
 pub use split::Split;
 
 use super::json::Node;
@@ -134,13 +134,22 @@ impl PreTokenizer {
         }
     }
 
+    /// Whether words are cut and left as they are, wherever they come from in the original.
+    pub fn only_cuts(&self) -> bool {
+        match self {
+            Self::ByteLevel(_) | Self::Metaspace(_) => false,
+            Self::Sequence(all) => all.iter().all(Self::only_cuts),
+            _ => true,
+        }
+    }
+
     /// Cuts the words there are into smaller ones.
     pub fn apply(&self, words: &mut Words) -> Result<()> {
         match self {
             Self::Bert => words.split(|text, word| bert::split(text, word)),
             Self::Whitespace => words.split(|text, word| whitespace::split(text, word)),
             Self::WhitespaceSplit => split_at(words, char::is_whitespace, Behavior::Removed),
-            Self::ByteLevel(byte_level) => byte_level.apply(words)?,
+            Self::ByteLevel(byte_level) => byte_level.apply(words),
             Self::Metaspace(metaspace) => metaspace.apply(words),
             Self::Split(split) => split.apply(words)?,
             Self::Punctuation(behavior) => split_at(words, is_punctuation, *behavior),
@@ -167,6 +176,6 @@ impl PreTokenizer {
 fn split_at(words: &mut Words, is_match: impl Fn(char) -> bool, behavior: Behavior) {
     words.split(|text, word| {
         let matches = text.char_indices().filter(|(_, c)| is_match(*c));
-        behavior.split(text.len(), matches.map(|(at, c)| at..at + c.len_utf8()), word);
+        behavior.split(text.len(), matches.map(|(at, c)| at..at + c.len_utf8()), false, word);
     });
 }

@@ -48,19 +48,8 @@ impl Split {
             if let Err(error) = self.pattern.find_matches(text, &mut |found| matches.push(found)) {
                 failed.get_or_insert(error);
             }
-            if self.invert {
-                self.behavior.split(text.len(), between(&matches, text.len()), word);
-            } else {
-                self.behavior.split(text.len(), matches.iter().cloned(), word);
-            }
+            self.behavior.split(text.len(), matches.iter().cloned(), self.invert, word);
         });
         failed.map_or(Ok(()), Err)
     }
-}
-
-/// What lies between matches.
-fn between(matches: &[Range<usize>], length: usize) -> impl Iterator<Item = Range<usize>> {
-    let starts = std::iter::once(0).chain(matches.iter().map(|found| found.end));
-    let ends = matches.iter().map(|found| found.start).chain(std::iter::once(length));
-    starts.zip(ends).map(|(start, end)| start..end).filter(|range| range.start < range.end)
 }
