@@ -82,7 +82,13 @@ DECODERS: list[Any] = [
     {"type": "BPEDecoder", "suffix": "</w>"},
     {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": False},
     {"type": "WordPiece", "prefix": "##", "cleanup": False},
-    {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "never", "add_prefix_space": False, "split": True},
+    {
+        "type": "Metaspace",
+        "replacement": "▁",
+        "prepend_scheme": "never",
+        "add_prefix_space": False,
+        "split": True,
+    },
     {"type": "CTC", "pad_token": "<pad>", "word_delimiter_token": "|", "cleanup": True},
     {
         "type": "Sequence",
@@ -92,6 +98,71 @@ DECODERS: list[Any] = [
             {"type": "Fuse"},
             {"type": "Strip", "content": " ", "start": 1, "stop": 0},
         ],
+    },
+]
+NORMALIZERS: list[Any] = [
+    None,
+    {
+        "type": "BertNormalizer",
+        "clean_text": True,
+        "handle_chinese_chars": True,
+        "strip_accents": None,
+        "lowercase": True,
+    },
+    {"type": "Strip", "strip_left": True, "strip_right": False},
+    {"type": "Prepend", "prepend": "▁"},
+    {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "},
+    {"type": "Sequence", "normalizers": [{"type": "NFKD"}, {"type": "Lowercase"}, {"type": "StripAccents"}]},
+    {"type": "ByteLevel"},
+    {"type": "Nmt"},
+]
+PRE_TOKENIZERS: list[Any] = [
+    None,
+    {"type": "BertPreTokenizer"},
+    {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
+    {"type": "CharDelimiterSplit", "delimiter": "-"},
+    {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": False},
+    {"type": "Metaspace", "replacement": "▁", "add_prefix_space": True, "str_rep": "▁"},
+    {
+        "type": "Sequence",
+        "pretokenizers": [
+            {"type": "Digits", "individual_digits": True},
+            {"type": "Punctuation", "behavior": "Contiguous"},
+            {"type": "Split", "pattern": {"String": "a"}, "behavior": "MergedWithNext", "invert": False},
+            {"type": "WhitespaceSplit"},
+            {"type": "Whitespace"},
+        ],
+    },
+    {"type": "UnicodeScripts"},
+    {"type": "FixedLength", "length": 5},
+]
+MODELS: list[Any] = [
+    {
+        "type": "WordPiece",
+        "unk_token": "[UNK]",
+        "continuing_subword_prefix": "##",
+        "max_input_chars_per_word": 100,
+        "vocab": dict(zip(TOKENS, range(9), strict=False)),
+    },
+    {"type": "WordLevel", "vocab": dict(zip(TOKENS, range(9), strict=False)), "unk_token": "[UNK]"},
+    {
+        "type": "BPE",
+        "dropout": None,
+        "unk_token": "[UNK]",
+        "continuing_subword_prefix": None,
+        "end_of_word_suffix": "</w>",
+        "fuse_unk": False,
+        "byte_fallback": False,
+        "ignore_merges": True,
+        "vocab": {"[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "a": 3, "b": 4, "ab": 5, "abb": 6},
+        "merges": [["a", "b"], ["ab", "b"]],
+    },
+    {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b"]},
+    {
+        "type": "Unigram",
+        "unk_id": 0,
+        "vocab": [["[UNK]", 0.0], ["[CLS]", 0.0], ["[SEP]", 0.0], ["a", -1.5], ["b", -2.0]],
+        "byte_fallback": False,
     },
 ]
 TRUNCATIONS: list[Any] = [
@@ -155,6 +226,9 @@ def good(draw: random.Random) -> Tree:
         {"id": 6, "content": "<new>", **FLAGS},
         {"id": 9, "content": "<far>", **FLAGS, "special": False},
     ]
+    found["model"] = copy.deepcopy(draw.choice(MODELS))
+    found["normalizer"] = copy.deepcopy(draw.choice(NORMALIZERS))
+    found["pre_tokenizer"] = copy.deepcopy(draw.choice(PRE_TOKENIZERS))
     found["post_processor"] = copy.deepcopy(draw.choice(PROCESSORS))
     found["decoder"] = copy.deepcopy(draw.choice(DECODERS))
     found["truncation"] = copy.deepcopy(draw.choice(TRUNCATIONS))
@@ -163,11 +237,9 @@ def good(draw: random.Random) -> Tree:
 
 
 def places(tree: Any) -> Iterator[tuple[Any, Any]]:
-    """Every container with each of its keys, but for those of the model and of what is done to text."""
+    """Every container with each of its keys."""
     keys = list(tree) if isinstance(tree, dict) else range(len(tree))
     for key in keys:
-        if key in ("model", "normalizer", "pre_tokenizer", "version"):
-            continue
         yield tree, key
         if isinstance(tree[key], (dict, list)):
             yield from places(tree[key])
@@ -188,11 +260,17 @@ def change(tree: Tree, draw: random.Random) -> None:
 
 def only_they_read(tree: Tree) -> bool:
     """What tokenizers accepts and ours does not: templates that name what is not there, with which it panics
-    when used, and arrays of values where an object with keys should be."""
-    parts = [tree.get("post_processor"), tree.get("decoder"), tree.get("truncation"), tree.get("padding")]
+    when used, arrays of values where an object with keys should be, and one id for two tokens."""
+    parts = [tree.get(name) for name in tree if name not in ("version", "added_tokens")]
     parts += tree["added_tokens"] if isinstance(tree.get("added_tokens"), list) else []
-    text = json.dumps(parts)
-    return "special_tokens" in text or any(isinstance(part, list) for part in nested(parts))
+    model = tree.get("model")
+    vocab = model.get("vocab") if isinstance(model, dict) else None
+    ids = list(vocab.values()) if isinstance(vocab, dict) else []
+    return (
+        any(isinstance(part, list) for part in nested(parts))
+        or "special_tokens" in json.dumps(tree.get("post_processor"))
+        or len({str(index) for index in ids}) < len(ids)
+    )
 
 
 def nested(value: Any) -> Iterator[Any]:
@@ -200,7 +278,7 @@ def nested(value: Any) -> Iterator[Any]:
     for item in value:
         yield item
         if isinstance(item, dict):
-            for name in ("decoders", "processors"):
+            for name in ("decoders", "processors", "normalizers", "pretokenizers"):
                 yield from nested(item[name]) if isinstance(item.get(name), list) else ()
 
 
