@@ -105,7 +105,7 @@ impl Chunks {
     ) -> Result<bool> {
         let unchanged = tokenizer.normalizer.as_ref().is_none_or(|normalizer| normalizer.keeps(text));
         if let (Some(bytes), true) = (&self.bytes, unchanged)
-            && tokenizer.added.normalized().is_none_or(|tokens| tokens.find(text, 0..text.len()).is_none())
+            && tokenizer.added.normalized().is_none_or(|tokens| !tokens.occurs(text))
         {
             bytes.ids(&tokenizer.model, text, &self.cache, WORD, scratch, ids)?;
             return Ok(true);
