@@ -127,7 +127,9 @@ ONE = st.one_of(
     st.builds(
         lambda pattern, content: {"type": "Replace", "pattern": pattern, "content": content},
         st.builds(lambda text: {"String": text}, SHORT)
-        | st.sampled_from([{"Regex": regex} for regex in (r"\s", "a+", "a|▁", "^ ", "(?=a)", "<0x..>", "[^a-z]", "")]),
+        | st.sampled_from(
+            [{"Regex": regex} for regex in (r"\s", "a+", "a|▁", "^ ", "(?=a)", "<0x..>", "[^a-z]", "")]
+        ),
         SHORT,
     ),
     st.just({"type": "Fuse"}),

@@ -68,7 +68,7 @@ impl SavedTruncation {
         })
     }
 
-    pub(super) fn to_json(&self) -> Value {
+    pub(super) fn to_json(self) -> Value {
         let strategy = match self.strategy {
             TruncationStrategy::LongestFirst => "LongestFirst",
             TruncationStrategy::OnlyFirst => "OnlyFirst",

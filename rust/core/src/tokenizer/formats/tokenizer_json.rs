@@ -77,7 +77,7 @@ impl Serialize for Tokenizer {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(9))?;
         map.serialize_entry("version", "1.0")?;
-        map.serialize_entry("truncation", &self.truncation.as_ref().map(SavedTruncation::to_json))?;
+        map.serialize_entry("truncation", &self.truncation.map(SavedTruncation::to_json))?;
         map.serialize_entry("padding", &self.padding.as_ref().map(SavedPadding::to_json))?;
         let added: Vec<Value> = self.added_tokens().map(|(id, token)| added_token(id, token)).collect();
         map.serialize_entry("added_tokens", &added)?;

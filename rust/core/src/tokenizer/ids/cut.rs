@@ -181,7 +181,9 @@ impl Cut {
                 match split.behavior {
                     Behavior::Isolated if numbers => Some(Place::Inside(marker)),
                     Behavior::Isolated => Some(Place::Boundary),
-                    Behavior::Removed if split.invert && *scanner == Scanner::Clip => Some(Place::Boundary),
+                    Behavior::Removed if split.invert && matches!(scanner, Scanner::Clip { .. }) => {
+                        Some(Place::Boundary)
+                    }
                     _ => None,
                 }
             }

@@ -136,7 +136,7 @@ impl Normalizer {
     /// Whether a text is known to stay as it is; false where finding out takes normalizing it.
     pub fn keeps(&self, text: &str) -> bool {
         match self {
-            Self::Form(_) => text.is_ascii(),
+            Self::Form(form) => text.is_ascii() || form.holds(text.chars()),
             Self::Sequence(all) => all.iter().all(|normalizer| normalizer.keeps(text)),
             _ => false,
         }
