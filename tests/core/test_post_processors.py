@@ -218,7 +218,7 @@ def test_refused(processor: Any, key: str, kind: type[OxiformersError]) -> None:
 
 
 def test_template_over_three_encodings() -> None:
-    template = {"single": [special("start", 0), sequence("A", 0), special("end", 0)], "pair": []}
+    template: dict[str, Any] = {"single": [special("start", 0), sequence("A", 0), special("end", 0)], "pair": []}
     template |= {"type": "TemplateProcessing", "special_tokens": SPECIAL}
     ours = Tokenizer.from_str(tree({"type": "Sequence", "processors": [template, template]}))
     with pytest.raises(ArgumentError) as caught:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from shutil import copyfile
 from typing import Any, ClassVar
@@ -13,7 +13,7 @@ from ..._core import AddedToken, Tokenizer
 from ...errors import ArgumentError, MissingFileError, UnsupportedError
 from ...files import make_folder, write_text
 from ..loading import FLAGS_FROM_FILE
-from ..special_tokens import NAMED_TOKENS, text_of
+from ..special_tokens import NAMED_TOKENS, keep_flags, text_of
 from ..tokenizer import PreTrainedTokenizerFast, core_of
 from .components import Component, template, with_components, with_prefix_space
 from .sources import json_text
@@ -105,7 +105,7 @@ class FamilyTokenizer(PreTrainedTokenizerFast):
             if not isinstance(getattr(type(self), name, None), property):
                 setattr(self, name, value)
         super().__init__(tokenizer_object=core, **settings)
-        self._keep_flags(listed)
+        keep_flags(self, listed)
         self.add_prefix_space = bool(settings.get("add_prefix_space", False))
         self._core = with_prefix_space(self._core, self.add_prefix_space)
         if from_files or self.own_template:
@@ -126,18 +126,6 @@ class FamilyTokenizer(PreTrainedTokenizerFast):
             wanted = flags.get(name, flags.get("*")) if name in defaults else None
             if wanted is not None and isinstance(settings[name], str):
                 settings[name] = AddedToken(settings[name], **wanted)
-
-    def _keep_flags(self, listed: Iterable[AddedToken]) -> None:
-        """Special tokens that state their flags have them, and listed ones are special, whatever tokenizer.json says."""
-        found = {token.content: token for _, token in self._core.added_tokens}
-        special_tokens = self.all_special_tokens_extended
-        texts = {text_of(token) for token in special_tokens}
-        stated = [token for token in listed if token.content in texts]
-        stated += [token for token in special_tokens if isinstance(token, AddedToken)]
-        special = [token if token.special else token.as_special() for token in stated]
-        changed = [token for token in special if token != found.get(token.content)]
-        if changed:
-            self._core = self._core.with_added_tokens(changed)
 
     def _ask_for_files(self, settings: Mapping[str, Any]) -> bool:
         """Whether these settings cannot be had from tokenizer.json, but from the family's files."""
