@@ -19,7 +19,9 @@ __all__ = [
     "pack_sequences",
     "pad_sequences",
     "plan_batches",
+    "read_merges",
     "read_shard_index",
+    "read_tiktoken",
     "save_safetensors",
 ]
 
