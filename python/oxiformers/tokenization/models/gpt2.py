@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from ..._core import Tokenizer
+from ...errors import ArgumentError, FormatError
 from .components import (
     Component,
     byte_level,
@@ -47,8 +48,14 @@ class ByteLevelTokenizer(FamilyTokenizer):
 
     def _core_from_files(self, paths: Mapping[str, str], settings: dict[str, Any]) -> Tokenizer:
         vocabulary = read_vocabulary(self._required(paths, "vocab_file"))
-        merges = read_merges(self._required(paths, "merges_file"), self.merge_lines)
-        return self._core_from_bpe(vocabulary, merges, settings)
+        path = self._required(paths, "merges_file")
+        merges = read_merges(path, self.merge_lines)
+        try:
+            return self._core_from_bpe(vocabulary, merges, settings)
+        except ArgumentError as error:  # the vocabulary and the merges do not fit
+            raise FormatError(
+                f"{path}: {error}", path=path, key=error.key, expected=error.expected, actual=error.actual
+            ) from error
 
     def _core_from_bpe(
         self, vocabulary: dict[str, int], merges: Sequence[tuple[str, str]], settings: Mapping[str, Any]
