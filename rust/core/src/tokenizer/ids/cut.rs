@@ -168,7 +168,8 @@ impl Cut {
                 }
             }
             PreTokenizer::Split(split) => self.split(split, marker),
-            PreTokenizer::FixedLength(_) => None,
+            // A space goes to the script before it.
+            PreTokenizer::FixedLength(_) | PreTokenizer::UnicodeScripts => None,
         }
     }
 
