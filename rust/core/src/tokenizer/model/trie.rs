@@ -60,6 +60,28 @@ impl Trie {
         Self { cells: builder.cells }
     }
 
+    /// Calls `found(value, length)` for each key that starts `bytes`, the shortest first.
+    #[inline]
+    pub fn prefixes(&self, bytes: &[u8], mut found: impl FnMut(u32, usize)) {
+        let mut node = 0;
+        let mut base = self.cells.first().map_or(0, |root| root.base);
+        for (at, byte) in bytes.iter().enumerate() {
+            let next = base ^ u32::from(*byte);
+            let Some(cell) = self.cells.get(next as usize) else {
+                return;
+            };
+            // The root is its own parent, and no one's child.
+            if cell.parent != node || next == 0 {
+                return;
+            }
+            if cell.value != NONE {
+                found(cell.value, at + 1);
+            }
+            node = next;
+            base = cell.base;
+        }
+    }
+
     /// The value of the longest key that starts `bytes`, and its length.
     #[inline]
     pub fn longest(&self, bytes: &[u8]) -> Option<(u32, usize)> {
