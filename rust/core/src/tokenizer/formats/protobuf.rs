@@ -169,8 +169,16 @@ impl<'b> Message<'b> {
                 at = self.at;
                 Value::Bytes(self.take(length)?)
             }
-            5 => Value::Fixed32(self.take(4)?.iter().rev().fold(0, |bits, byte| bits << 8 | u32::from(*byte))),
-            4 => return Err(self.refuse(at, "a field", format!("the end of group {number}, which is not open"))),
+            5 => {
+                Value::Fixed32(self.take(4)?.iter().rev().fold(0, |bits, byte| bits << 8 | u32::from(*byte)))
+            }
+            4 => {
+                return Err(self.refuse(
+                    at,
+                    "a field",
+                    format!("the end of group {number}, which is not open"),
+                ));
+            }
             _ => return Err(self.refuse(at, "a wire type from 0 to 5", kind.to_string())),
         };
         Ok(Field { number, source: self.source, at, value })

@@ -240,7 +240,11 @@ impl SentencePieceModel {
     ///
     /// `scores` are the pieces to be made with their scores where they are not the model's own; of a repeated one the
     /// first place and the last score count. `tab` makes a tab a part with the id of `<0x09>` where it is no piece.
-    pub fn merges<'m>(&'m self, scores: Option<&'m [(String, f64)]>, tab: bool) -> Result<Vec<(&'m str, &'m str)>> {
+    pub fn merges<'m>(
+        &'m self,
+        scores: Option<&'m [(String, f64)]>,
+        tab: bool,
+    ) -> Result<Vec<(&'m str, &'m str)>> {
         let mut ids: HashMap<&str, u32> =
             self.pieces.iter().enumerate().map(|(id, piece)| (self.text(piece), id as u32)).collect();
         if tab
@@ -340,7 +344,9 @@ impl NormalizerSpec {
         while let Some(field) = message.next_field()? {
             match field.number {
                 1 => self.name = field.text("normalizer_spec.name")?.to_owned(),
-                2 => self.precompiled_charsmap = field.bytes("normalizer_spec.precompiled_charsmap")?.to_vec(),
+                2 => {
+                    self.precompiled_charsmap = field.bytes("normalizer_spec.precompiled_charsmap")?.to_vec()
+                }
                 3 => self.add_dummy_prefix = field.boolean("normalizer_spec.add_dummy_prefix")?,
                 4 => {
                     let flag = field.boolean("normalizer_spec.remove_extra_whitespaces")?;

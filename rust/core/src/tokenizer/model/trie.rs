@@ -11,7 +11,7 @@ type Keys<'k, 't> = &'k [(&'t [u8], u32)];
 
 /// Finds the longest key that starts a byte string.
 #[derive(Debug, Clone)]
-pub(super) struct Trie {
+pub struct Trie {
     cells: Vec<Cell>,
 }
 

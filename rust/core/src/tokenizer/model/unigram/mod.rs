@@ -10,6 +10,7 @@ use crate::tokenizer::json::{Json, Node};
 use crate::tokenizer::vocab::Vocab;
 use crate::{Error, Result};
 use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::{Map, Value, json};
 
 /// How much less than the lowest score of all a character costs that no piece covers.
 const UNKNOWN_PENALTY: f64 = 10.0;
@@ -33,25 +34,20 @@ impl Unigram {
     /// Reads the fields of the JSON object: `vocab` of `[piece, score]` pairs, `unk_id` and `byte_fallback`.
     pub fn read(node: &Node<'_, '_>) -> Result<Self> {
         let entries = node.field("vocab")?;
-        let Json::Array(items) = entries.value() else {
-            return Err(entries.mismatch("an array of [piece, score]"));
-        };
+        let items = entries.elements()?;
         let mut pieces: Vec<(&str, f64)> = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
             let pair = match item {
-                Json::Array(pair) => pair.as_slice(),
-                _ => &[],
+                Json::Array(pair) => match pair.as_slice() {
+                    [Json::Text(piece), Json::Float(score)] => Some((&**piece, *score)),
+                    [Json::Text(piece), Json::Unsigned(score)] => Some((&**piece, *score as f64)),
+                    [Json::Text(piece), Json::Negative(score)] => Some((&**piece, *score as f64)),
+                    _ => None,
+                },
+                _ => None,
             };
-            let (Some(Json::Text(piece)), Some(score), 2) = (pair.first(), pair.get(1), pair.len()) else {
-                return Err(entries.refuse_item(index, "a pair of a string and a number"));
-            };
-            let score = match score {
-                Json::Float(score) => *score,
-                Json::Unsigned(score) => *score as f64,
-                Json::Negative(score) => *score as f64,
-                _ => return Err(entries.refuse_item(index, "a pair of a string and a number")),
-            };
-            pieces.push((piece, score));
+            let mismatch = || entries.element(index, item).mismatch("a piece and its score");
+            pieces.push(pair.ok_or_else(mismatch)?);
         }
         let unk_id = node.present("unk_id")?.map(|id| id.size()).transpose()?;
         let byte_fallback = node.optional("byte_fallback")?.map_or(Ok(false), |flag| flag.boolean())?;
@@ -65,7 +61,11 @@ impl Unigram {
     /// Without `unk_id` a text that no pieces cover is an error.
     ///
     /// Fails where `unk_id` is no piece's or a score is not finite.
-    pub fn new<T: AsRef<str>>(pieces: &[(T, f64)], unk_id: Option<usize>, byte_fallback: bool) -> Result<Self> {
+    pub fn new<T: AsRef<str>>(
+        pieces: &[(T, f64)],
+        unk_id: Option<usize>,
+        byte_fallback: bool,
+    ) -> Result<Self> {
         let bytes: usize = pieces.iter().map(|piece| piece.0.as_ref().len()).sum();
         if bytes >= NONE as usize || pieces.len() >= NONE as usize {
             return Err(Error::argument("vocab", "at most 4 GiB of text", format!("{bytes} bytes")));
@@ -80,15 +80,14 @@ impl Unigram {
             let expected = format!("the id of one of {} pieces", pieces.len());
             return Err(Error::argument("unk_id", expected, id.to_string()));
         }
-        let numbered = || pieces.iter().enumerate().map(|(id, piece)| (piece.0.as_ref(), id as u32));
-        let vocab = Vocab::new(numbered()).map_err(|(id, _, _)| {
-            Error::argument("vocab", "an id for each piece", format!("id {id} twice"))
-        })?;
+        let texts = pieces.iter().map(|piece| piece.0.as_ref());
+        let vocab = Vocab::with_repeats(texts);
         let lowest = pieces.iter().fold(f64::INFINITY, |lowest, piece| lowest.min(piece.1));
         let byte_id = |byte: usize| vocab.id(&format!("<0x{byte:02X}>")).unwrap_or(NONE);
         let byte_ids = byte_fallback.then(|| Box::new(std::array::from_fn(byte_id)));
+        let found = vocab.iter().filter(|(text, id)| vocab.id(text) == Some(*id));
         Ok(Self {
-            trie: Trie::new(numbered().map(|(text, id)| (text.as_bytes(), id))),
+            trie: Trie::new(found.map(|(text, id)| (text.as_bytes(), id))),
             vocab,
             scores: pieces.iter().map(|piece| piece.1).collect(),
             unknown_score: lowest - UNKNOWN_PENALTY,
@@ -110,6 +109,18 @@ impl Unigram {
     /// Whether unknown text becomes the pieces of its bytes.
     pub fn byte_fallback(&self) -> bool {
         self.byte_ids.is_some()
+    }
+
+    /// Whether a token of some text is the unknown one, not a byte's that has the same id.
+    pub fn is_unknown(&self, id: u32, text: &str) -> bool {
+        Some(id) == self.unk_id && self.bytes(text).is_none()
+    }
+
+    /// The tokens of a text's bytes, where there is one for each.
+    fn bytes(&self, text: &str) -> Option<impl Iterator<Item = u32>> {
+        let ids = self.byte_ids.as_ref()?;
+        let bytes = text.bytes().map(|byte| ids.get(usize::from(byte)).copied().unwrap_or(NONE));
+        (!bytes.clone().any(|id| id == NONE)).then_some(bytes)
     }
 
     /// Pieces and scores by ascending id.
@@ -146,13 +157,20 @@ impl Unigram {
         if let Some(id) = self.vocab.id(text) {
             return token(Piece { id, start, end });
         }
-        if let Some(ids) = &self.byte_ids {
-            let byte_id = |byte: u8| ids.get(usize::from(byte)).copied().unwrap_or(NONE);
-            if text.bytes().all(|byte| byte_id(byte) != NONE) {
-                return text.bytes().for_each(|byte| token(Piece { id: byte_id(byte), start, end }));
-            }
+        if let Some(ids) = self.bytes(text) {
+            return ids.for_each(|id| token(Piece { id, start, end }));
         }
         token(Piece { id: unk_id, start, end });
+    }
+
+    /// The object in a tokenizer.json without the vocabulary.
+    pub fn options(&self) -> Map<String, Value> {
+        let entries = [
+            ("type", json!("Unigram")),
+            ("unk_id", json!(self.unk_id)),
+            ("byte_fallback", json!(self.byte_fallback())),
+        ];
+        entries.map(|(key, value)| (key.to_owned(), value)).into_iter().collect()
     }
 }
 
