@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from oxiformers._core import AddedToken, Tokenizer
@@ -295,6 +296,37 @@ def test_options_out_of_range(tokenizer: Tokenizer) -> None:
             tokenizer.decode(ids)
     with pytest.raises(OxiformersError):
         tokenizer.with_bert_template(cls_token="<s>", sep_token="</s>")
+
+
+def test_ids_and_tokens_that_are_none(tokenizer: Tokenizer) -> None:
+    core: Any = tokenizer
+    cases: list[tuple[Callable[[], Any], type[OxiformersError], str]] = [
+        (lambda: core.decode([1.5]), InputTypeError, "ids[0]"),
+        (lambda: core.decode([1, "a"]), InputTypeError, "ids[1]"),
+        (lambda: core.decode([1, None]), InputTypeError, "ids[1]"),
+        (lambda: core.decode(5), InputTypeError, "ids"),
+        (lambda: core.decode("12"), InputTypeError, "ids"),
+        (lambda: core.decode([3, -1]), ArgumentError, "ids[1]"),
+        (lambda: core.decode([2**70]), ArgumentError, "ids[0]"),
+        (lambda: core.decode_batch([[1], 2]), InputTypeError, "batch[1]"),
+        (lambda: core.decode_batch([[1], [2, 1.0]]), InputTypeError, "batch[1][1]"),
+        (lambda: core.decode_tokens(["a", 5]), InputTypeError, "tokens[1]"),
+        (lambda: core.decode_tokens(["a", "\ud800"]), ArgumentError, "tokens[1]"),
+        (lambda: core.decode_tokens("ab"), InputTypeError, "tokens"),
+        (lambda: core.token_to_id(3), InputTypeError, "token"),
+        (lambda: core.token_to_id("\ud800"), ArgumentError, "token"),
+        (lambda: core.with_added_tokens(["\ud800"]), InputTypeError, "tokens[0]"),
+        (lambda: core.with_added_tokens([AddedToken("a"), 3]), InputTypeError, "tokens[1]"),
+        (lambda: core.with_added_tokens(AddedToken("a")), InputTypeError, "tokens"),
+        (lambda: core.stream(prompt=[1.5]), InputTypeError, "prompt[0]"),
+        (lambda: AddedToken("\ud800"), ArgumentError, "content"),
+        (lambda: AddedToken(3), InputTypeError, "content"),  # type: ignore[arg-type]
+    ]
+    for call, kind, key in cases:
+        with pytest.raises(kind) as caught:
+            call()
+        assert caught.value.key == key and caught.value.expected and caught.value.actual
+    assert core.decode(np.array([5, 6])) == core.decode((5, 6)) == core.decode([5, 6])
 
 
 def test_a_length_without_end(tokenizer: Tokenizer) -> None:

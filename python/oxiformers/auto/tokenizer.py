@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from oxiformers.tokenization import PreTrainedTokenizerFast
 
 TOKENIZER_FILE = "tokenizer.json"
+WORDPIECE_FILE = "vocab.txt"
 TOKENIZER_CONFIG = "tokenizer_config.json"
 
 
@@ -28,7 +29,8 @@ class AutoTokenizer(_NotInstantiable):
         """Loads a tokenizer.
 
         Its class is the one that tokenizer_config.json names, else that of config.json, by its tokenizer_class or
-        its model_type, else the one that reads any tokenizer.json.
+        its model_type, else the one that reads any tokenizer.json, else BERT's for a
+        vocab.txt.
 
         Args:
             name_or_path: a folder, or a repository's name.
@@ -79,9 +81,15 @@ def _find_class(source: Source, config: Config | None) -> type[PreTrainedTokeniz
         raise _unsupported(name, source.name)
     if source.file(TOKENIZER_FILE, required=False) is not None:
         return tokenization.PreTrainedTokenizerFast
+    if name is None and source.file(WORDPIECE_FILE, required=False) is not None:
+        return tokenization.BertTokenizer
+    advice = ""
+    if name is None:
+        advice = ": state the class, as in GPT2Tokenizer.from_pretrained, where the folder has its files"
     raise UnsupportedError(
         f"{source.name} has no {TOKENIZER_FILE}, and "
-        + (f"its tokenizer_class {name!r} is not supported without one" if name else f"names no {named}"),
+        + (f"its tokenizer_class {name!r} is not supported without one" if name else f"names no {named}")
+        + advice,
         path=source.name,
         key="tokenizer_class",
         expected=f"a {TOKENIZER_FILE}",

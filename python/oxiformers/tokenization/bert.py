@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypedDict
 
 from .._core import AddedToken, Tokenizer
 from ..errors import ArgumentError, FormatError, InputTypeError
-from .special_tokens import text_of
+from .special_tokens import keep_flags, text_of
 from .tokenizer import PreTrainedTokenizerFast, core_of
 
 
@@ -118,6 +118,7 @@ class BertTokenizer(PreTrainedTokenizerFast):
             **tokens,
             **settings,
         )
+        keep_flags(self, named_only=True)
         self._set_template()
 
     def _set_template(self) -> None:

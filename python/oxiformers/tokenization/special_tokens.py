@@ -348,3 +348,21 @@ def _checked(key: str, value: Any) -> str | AddedToken:
 def _wrong_token(key: str, value: Any, expected: str) -> InputTypeError:
     kind = type(value).__name__
     return InputTypeError(f"{key} has to be {expected}, not {kind}", key=key, expected=expected, actual=kind)
+
+
+def keep_flags(tokenizer: Any, listed: Iterable[AddedToken] = (), named_only: bool = False) -> None:
+    """Special tokens that state their flags have them, and listed ones are special, whatever tokenizer.json says."""
+    core = tokenizer.backend_tokenizer
+    found = {token.content: token for _, token in core.added_tokens}
+    special_tokens = (
+        list(tokenizer.special_tokens_map_extended.values())
+        if named_only
+        else tokenizer.all_special_tokens_extended
+    )
+    texts = {text_of(token) for token in special_tokens}
+    stated = [token for token in listed if token.content in texts]
+    stated += [token for token in special_tokens if isinstance(token, AddedToken)]
+    special = [token if token.special else token.as_special() for token in stated]
+    changed = [token for token in special if token != found.get(token.content)]
+    if changed:
+        tokenizer._core = core.with_added_tokens(changed)

@@ -45,7 +45,8 @@ fn encode(processor: &str, settings: &Settings) -> [Encoding; 2] {
 
 #[test]
 fn ids_and_types() {
-    let cases: [(&str, &[u32], &[u32], &[u32]); 6] = [
+    type Case<'c> = (&'c str, &'c [u32], &'c [u32], &'c [u32]);
+    let cases: [Case<'_>; 6] = [
         ("null", &[3, 4, 5], &[3, 4, 5, 3, 3], &[0, 0, 0, 1, 1]),
         (BERT, &[1, 3, 4, 5, 2], &[1, 3, 4, 5, 2, 3, 3, 2], &[0, 0, 0, 0, 0, 1, 1, 1]),
         (ROBERTA, &[1, 3, 4, 5, 2], &[1, 3, 4, 5, 2, 2, 3, 3, 2], &[0; 9]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from shutil import copyfile
 from typing import Any, ClassVar
@@ -13,7 +13,7 @@ from ..._core import AddedToken, Tokenizer
 from ...errors import ArgumentError, MissingFileError, UnsupportedError
 from ...files import make_folder, write_text
 from ..loading import FLAGS_FROM_FILE
-from ..special_tokens import NAMED_TOKENS, text_of
+from ..special_tokens import NAMED_TOKENS, keep_flags, text_of
 from ..tokenizer import PreTrainedTokenizerFast, core_of
 from .components import Component, template, with_components, with_prefix_space
 from .sources import json_text
@@ -100,12 +100,14 @@ class FamilyTokenizer(PreTrainedTokenizerFast):
         else:
             self._check_core(core, None if tokenizer_file is None else os.fspath(tokenizer_file))
             core = self._adapted(core, settings) if from_slow else core
-        attributes = {name: settings[name] for name in (*self.options, *self.file_options) if name in settings}
+        attributes = {
+            name: settings[name] for name in (*self.options, *self.file_options) if name in settings
+        }
         for name, value in attributes.items():
             if not isinstance(getattr(type(self), name, None), property):
                 setattr(self, name, value)
         super().__init__(tokenizer_object=core, **settings)
-        self._keep_flags(listed)
+        keep_flags(self, listed)
         self.add_prefix_space = bool(settings.get("add_prefix_space", False))
         self._core = with_prefix_space(self._core, self.add_prefix_space)
         if from_files or self.own_template:
@@ -127,18 +129,6 @@ class FamilyTokenizer(PreTrainedTokenizerFast):
             if wanted is not None and isinstance(settings[name], str):
                 settings[name] = AddedToken(settings[name], **wanted)
 
-    def _keep_flags(self, listed: Iterable[AddedToken]) -> None:
-        """Special tokens that state their flags have them, and listed ones are special, whatever tokenizer.json says."""
-        found = {token.content: token for _, token in self._core.added_tokens}
-        special_tokens = self.all_special_tokens_extended
-        texts = {text_of(token) for token in special_tokens}
-        stated = [token for token in listed if token.content in texts]
-        stated += [token for token in special_tokens if isinstance(token, AddedToken)]
-        special = [token if token.special else token.as_special() for token in stated]
-        changed = [token for token in special if token != found.get(token.content)]
-        if changed:
-            self._core = self._core.with_added_tokens(changed)
-
     def _ask_for_files(self, settings: Mapping[str, Any]) -> bool:
         """Whether these settings cannot be had from tokenizer.json, but from the family's files."""
         return False
@@ -154,7 +144,7 @@ class FamilyTokenizer(PreTrainedTokenizerFast):
         names = [name for key, name in self.vocab_files_names.items() if key != "tokenizer_file"]
         raise MissingFileError(
             f"{type(self).__name__} needs a tokenizer.json{'' if not names else ', or ' + ' and '.join(names)}",
-            expected="tokenizer.json",
+            key="tokenizer_file",
         )
 
     def _check_core(self, core: Tokenizer, path: str | None) -> None:
@@ -187,7 +177,6 @@ class FamilyTokenizer(PreTrainedTokenizerFast):
                 f"{type(self).__name__} needs {name}= (the path of a {file}) or tokenizer_file=; "
                 f"{type(self).__name__}.from_pretrained loads one by its name",
                 key=name,
-                expected=file,
             )
         return path
 
@@ -362,7 +351,10 @@ class BosEosTemplate(FamilyTokenizer):
         bos = self._around("bos_token", self._add_bos_token)
         eos = self._around("eos_token", self._add_eos_token)
         sides = [(f"{bos}:{kind} " if bos else "", f" {eos}:{kind}" if eos else "") for kind in (0, 1)]
-        first, second = (f"{before}${name}:{kind}{after}" for kind, name, (before, after) in zip("01", "AB", sides, strict=True))
+        first, second = (
+            f"{before}${name}:{kind}{after}"
+            for kind, name, (before, after) in zip("01", "AB", sides, strict=True)
+        )
         return template(first, f"{first} {second}", self._ids(bos, eos))
 
     def _around(self, name: str, wanted: bool) -> str | None:

@@ -28,7 +28,8 @@ BPE_FILES: dict[str, str] = {
     "tokenizer_file": "tokenizer.json",
 }
 QWEN2_PATTERN = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
 
@@ -76,9 +77,11 @@ class ByteLevelTokenizer(FamilyTokenizer):
 class GPT2Tokenizer(ByteLevelTokenizer):
     """GPT-2's tokenizer."""
 
-    tokens: ClassVar[Mapping[str, str | None]] = dict.fromkeys(
-        ("unk_token", "bos_token", "eos_token"), "<|endoftext|>"
-    )
+    tokens: ClassVar[Mapping[str, str | None]] = {
+        "unk_token": "<|endoftext|>",
+        "bos_token": "<|endoftext|>",
+        "eos_token": "<|endoftext|>",
+    }
     file_tokens: ClassVar[Mapping[str, str | None]] = {"pad_token": None}
     file_flags: ClassVar[Mapping[str, Flags | None]] = {"*": PLAIN}
     options: ClassVar[Mapping[str, Any]] = {"add_prefix_space": False, "add_bos_token": False}
@@ -122,7 +125,11 @@ class CodeGenTokenizer(GPT2Tokenizer):
         text = super().decode(token_ids, skip_special_tokens, clean_up_tokenization_spaces, **kwargs)
         if not truncate_before_pattern:
             return text
-        return [self.truncate(one, truncate_before_pattern) for one in text] if isinstance(text, list) else self.truncate(text, truncate_before_pattern)
+        return (
+            [self.truncate(one, truncate_before_pattern) for one in text]
+            if isinstance(text, list)
+            else self.truncate(text, truncate_before_pattern)
+        )
 
     @staticmethod
     def truncate(completion: str, truncate_before_pattern: Sequence[str]) -> str:
@@ -203,7 +210,8 @@ def _with_prefix_space(part: Any) -> Any:
         return [_with_prefix_space(item) for item in part]
     if isinstance(part, dict):
         return {
-            key: True if key == "add_prefix_space" else _with_prefix_space(value) for key, value in part.items()
+            key: True if key == "add_prefix_space" else _with_prefix_space(value)
+            for key, value in part.items()
         }
     return part
 

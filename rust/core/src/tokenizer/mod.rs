@@ -13,6 +13,7 @@ mod formats;
 mod hash;
 mod ids;
 mod json;
+mod matcher;
 mod model;
 mod normalizer;
 mod padding;

@@ -103,9 +103,13 @@ impl Chunks {
         scratch: &mut Scratch,
         ids: &mut Vec<u32>,
     ) -> Result<bool> {
+        let found = |text: &str| {
+            let tokens = tokenizer.added.normalized();
+            tokens.is_some_and(|tokens| tokens.occurs(text))
+        };
         let unchanged = tokenizer.normalizer.as_ref().is_none_or(|normalizer| normalizer.keeps(text));
         if let (Some(bytes), true) = (&self.bytes, unchanged)
-            && tokenizer.added.normalized().is_none_or(|tokens| tokens.find(text, 0..text.len()).is_none())
+            && !found(text)
         {
             bytes.ids(&tokenizer.model, text, &self.cache, WORD, scratch, ids)?;
             return Ok(true);
@@ -113,6 +117,12 @@ impl Chunks {
         let normalized = tokenizer.normalize_piece(text, first, edges)?;
         if !self.cut.holds(text, normalized.text(), edges) {
             return Ok(false);
+        }
+        if let Some(bytes) = &self.bytes
+            && !found(normalized.text())
+        {
+            bytes.ids(&tokenizer.model, normalized.text(), &self.cache, WORD, scratch, ids)?;
+            return Ok(true);
         }
         tokenizer.parts(normalized, scope, |part| {
             match part {

@@ -168,7 +168,8 @@ impl Cut {
                 }
             }
             PreTokenizer::Split(split) => self.split(split, marker),
-            PreTokenizer::FixedLength(_) => None,
+            // A space goes to the script before it.
+            PreTokenizer::FixedLength(_) | PreTokenizer::UnicodeScripts => None,
         }
     }
 
@@ -181,7 +182,9 @@ impl Cut {
                 match split.behavior {
                     Behavior::Isolated if numbers => Some(Place::Inside(marker)),
                     Behavior::Isolated => Some(Place::Boundary),
-                    Behavior::Removed if split.invert && *scanner == Scanner::Clip => Some(Place::Boundary),
+                    Behavior::Removed if split.invert && matches!(scanner, Scanner::Clip { .. }) => {
+                        Some(Place::Boundary)
+                    }
                     _ => None,
                 }
             }

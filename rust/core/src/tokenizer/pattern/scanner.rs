@@ -22,7 +22,10 @@ pub enum Scanner {
     /// o200k's, which tells upper from lower case.
     O200k,
     /// CLIP's, which leaves out white space.
-    Clip,
+    Clip {
+        /// `<\|startoftext\|>|<\|endoftext\|>|` before all else.
+        tokens: bool,
+    },
     /// DeepSeek's, after its splits by numbers and by ideographs.
     DeepSeek,
     /// `\p{N}{1,digits}` alone.
@@ -32,7 +35,7 @@ pub enum Scanner {
     },
 }
 
-const KNOWN: [(&str, Scanner); 13] = [
+const KNOWN: [(&str, Scanner); 14] = [
     (r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+", Scanner::Gpt2),
     (r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+", Scanner::Gpt2),
     (
@@ -55,7 +58,11 @@ const KNOWN: [(&str, Scanner); 13] = [
         r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
         Scanner::O200k,
     ),
-    (r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+", Scanner::Clip),
+    (r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+", Scanner::Clip { tokens: false }),
+    (
+        r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+",
+        Scanner::Clip { tokens: true },
+    ),
     (
         r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"##,
         Scanner::DeepSeek,
@@ -74,7 +81,7 @@ impl Scanner {
 
     /// Whether each character of a text is part of a match.
     pub fn covers(self) -> bool {
-        !matches!(self, Self::Clip | Self::DeepSeek | Self::Numbers { .. })
+        !matches!(self, Self::Clip { .. } | Self::DeepSeek | Self::Numbers { .. })
     }
 
     /// Calls `word` with each match from left to right.
@@ -84,7 +91,7 @@ impl Scanner {
             Self::Gpt2 => run(text, |scan, at| scan.gpt2(at), word),
             Self::Cl100k { digits, long_s } => run(text, |scan, at| scan.cl100k(at, digits, long_s), word),
             Self::O200k => run(text, |scan, at| scan.o200k(at), word),
-            Self::Clip => run(text, |scan, at| scan.clip(at), word),
+            Self::Clip { tokens } => run(text, |scan, at| scan.clip(at, tokens), word),
             Self::DeepSeek => run(text, |scan, at| scan.deep_seek(at), word),
             Self::Numbers { digits } => run(text, |scan, at| scan.numbers(at, digits), word),
         }
@@ -310,7 +317,14 @@ impl Scan<'_> {
 
     /// `'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+`
     #[inline(always)]
-    fn clip(&self, at: usize) -> Option<usize> {
+    fn clip(&self, at: usize, tokens: bool) -> Option<usize> {
+        if tokens && self.byte(at) == b'<' {
+            let rest = self.text.get(at..).unwrap_or_default();
+            let starts = |token: &&str| rest.starts_with(*token);
+            if let Some(token) = ["<|startoftext|>", "<|endoftext|>"].iter().find(|token| starts(token)) {
+                return Some(at + token.len());
+            }
+        }
         if let Some(end) = self.contraction(at, false, false) {
             return Some(end);
         }
@@ -359,7 +373,7 @@ mod tests {
     use super::*;
     use fancy_regex::Regex;
 
-    const ALPHABET: &str = "abSTMDeEvVlLrRſßǅʰªÀé中文あ한\u{301}\u{903}\u{1D165}0123٣Ⅷ½ \u{A0}\u{85}\u{2028}\u{3000}\t\n\r\n''’.,!/-+=_$€。\u{200D}\u{FE0F}😀\0\u{7F}\u{10FFFF}";
+    const ALPHABET: &str = "abSTMDeEvVlLrRſßǅʰªÀé中文あ한\u{301}\u{903}\u{1D165}0123٣Ⅷ½ \u{A0}\u{85}\u{2028}\u{3000}\t\n\r\n''’.,!/-+=_$€。\u{200D}\u{FE0F}😀\0\u{7F}\u{10FFFF}<|>";
 
     fn texts() -> impl Iterator<Item = String> {
         let characters: Vec<char> = ALPHABET.chars().chain("    \n''aSs".chars()).collect();
@@ -369,7 +383,15 @@ mod tests {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                 (state >> 33) % below
             };
-            (0..round % 14).filter_map(|_| characters.get(draw(characters.len() as u64) as usize)).collect()
+            let mut text = String::new();
+            for _ in 0..round % 14 {
+                match draw(40) {
+                    0 => text.push_str("<|endoftext|>"),
+                    1 => text.push_str("<|startoftext|>"),
+                    _ => text.extend(characters.get(draw(characters.len() as u64) as usize)),
+                }
+            }
+            text
         })
     }
 
