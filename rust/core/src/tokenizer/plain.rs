@@ -246,6 +246,10 @@ impl Tokenizer {
             let length = word.len();
             for piece in &target.pieces {
                 let range = word.start + piece.start as usize..word.start + piece.end as usize;
+                let text = words.text.slice(range.clone());
+                if self.model.is_surface(piece.id, text) && self.usual_text(piece.id) != Some(text) {
+                    target.encoding.texts.push((target.encoding.len() as u32, text.into()));
+                }
                 let offsets = if piece.end as usize <= length {
                     words.text.original(range)
                 } else {
