@@ -46,8 +46,12 @@ impl AddedToken {
 #[derive(Debug, Clone, Default)]
 pub struct AddedVocabulary {
     tokens: BTreeMap<u32, AddedToken>,
+    /// From the smallest of their ids to the one after the largest.
+    range: Range<u32>,
     ids: HashMap<String, u32>,
     special: HashSet<String>,
+    /// Which bytes special tokens start with, so that nearly all others are told from them without a search.
+    special_starts: [u64; 4],
     /// Normalized forms, where they differ from the content.
     forms: HashMap<u32, String>,
     raw: Option<Matcher>,
@@ -79,6 +83,10 @@ impl AddedVocabulary {
                 self.normalize(id, &token.content, normalizer)?;
             }
             if token.special {
+                let first = token.content.as_bytes().first().copied().unwrap_or_default();
+                if let Some(bits) = self.special_starts.get_mut(usize::from(first >> 6)) {
+                    *bits |= 1 << (first & 63);
+                }
                 self.special.insert(token.content.clone());
             }
             self.ids.insert(token.content.clone(), id);
@@ -116,6 +124,8 @@ impl AddedVocabulary {
         let form = |id: &u32, token| self.forms.get(id).unwrap_or(token).as_str();
         let normalized = Matcher::new(of(true).map(|(id, token)| (form(id, &token.content), *id)))?;
         (self.raw, self.normalized) = (raw, normalized);
+        let first = self.tokens.first_key_value().map_or(0, |(id, _)| *id);
+        self.range = first..self.tokens.last_key_value().map_or(0, |(id, _)| id.saturating_add(1));
         Ok(())
     }
 
@@ -136,13 +146,18 @@ impl AddedVocabulary {
 
     /// What decoding makes of an id: the form it was found by.
     pub fn text(&self, id: u32) -> Option<&str> {
+        if !self.range.contains(&id) {
+            return None;
+        }
         let token = self.tokens.get(&id)?;
         Some(self.forms.get(&id).unwrap_or(&token.content))
     }
 
     /// Whether a token's text is that of a special token.
     pub fn is_special(&self, text: &str) -> bool {
-        self.special.contains(text)
+        let first = text.as_bytes().first().copied().unwrap_or_default();
+        let starts = self.special_starts.get(usize::from(first >> 6)).copied().unwrap_or_default();
+        starts >> (first & 63) & 1 == 1 && self.special.contains(text)
     }
 
     /// What is searched for in the text as given.

@@ -162,6 +162,15 @@ impl Decoder {
         first.apply(tokens, out)?;
         let mut before = Tokens::default();
         for decoder in rest {
+            // What leaves the text as it is need not copy it.
+            match decoder {
+                Self::Fuse => {
+                    out.fuse();
+                    continue;
+                }
+                Self::ByteFallback if !out.iter().any(|token| byte_of_token(token).is_some()) => continue,
+                _ => {}
+            }
             std::mem::swap(&mut before, out);
             out.clear();
             decoder.apply(before.iter(), out)?;

@@ -27,6 +27,12 @@ impl Tokens {
         starts.zip(&self.ends).map(|(start, end)| self.text.get(start..*end).unwrap_or_default())
     }
 
+    /// Makes one text of all.
+    pub fn fuse(&mut self) {
+        self.ends.clear();
+        self.close();
+    }
+
     /// Makes room for another list.
     pub fn clear(&mut self) {
         self.text.clear();
