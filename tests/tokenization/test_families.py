@@ -83,7 +83,7 @@ SENTENCEPIECE = [
     Family("Albert", {SPIECE: "albert.model"}),
     Family("Albert", {SPIECE: "albert.model"}, {"do_lower_case": False, "keep_accents": True}),
     Family("FNet", {SPIECE: "albert.model"}),
-    Family("RemBert", {"sentencepiece.model": "albert.model"}),
+    Family("RemBert", {"sentencepiece.model": "unigram.model"}),
     Family("Reformer", {SPIECE: "unigram.model"}),
     Family("DebertaV2", {"spm.model": "albert.model"}, {"split_by_punct": True, "do_lower_case": True}),
     Family("XLNet", {SPIECE: "xlnet.model"}),
