@@ -150,9 +150,13 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from .tokenization.models.wordpiece import ConvBertTokenizer as ConvBertTokenizer
     from .tokenization.models.wordpiece import ConvBertTokenizerFast as ConvBertTokenizerFast
     from .tokenization.models.wordpiece import DPRContextEncoderTokenizer as DPRContextEncoderTokenizer
-    from .tokenization.models.wordpiece import DPRContextEncoderTokenizerFast as DPRContextEncoderTokenizerFast
+    from .tokenization.models.wordpiece import (
+        DPRContextEncoderTokenizerFast as DPRContextEncoderTokenizerFast,
+    )
     from .tokenization.models.wordpiece import DPRQuestionEncoderTokenizer as DPRQuestionEncoderTokenizer
-    from .tokenization.models.wordpiece import DPRQuestionEncoderTokenizerFast as DPRQuestionEncoderTokenizerFast
+    from .tokenization.models.wordpiece import (
+        DPRQuestionEncoderTokenizerFast as DPRQuestionEncoderTokenizerFast,
+    )
     from .tokenization.models.wordpiece import DPRReaderTokenizer as DPRReaderTokenizer
     from .tokenization.models.wordpiece import DPRReaderTokenizerFast as DPRReaderTokenizerFast
     from .tokenization.models.wordpiece import ElectraTokenizer as ElectraTokenizer
@@ -163,10 +167,10 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from .tokenization.models.wordpiece import LayoutLMTokenizerFast as LayoutLMTokenizerFast
     from .tokenization.models.wordpiece import LxmertTokenizer as LxmertTokenizer
     from .tokenization.models.wordpiece import LxmertTokenizerFast as LxmertTokenizerFast
-    from .tokenization.models.wordpiece import MPNetTokenizer as MPNetTokenizer
-    from .tokenization.models.wordpiece import MPNetTokenizerFast as MPNetTokenizerFast
     from .tokenization.models.wordpiece import MobileBertTokenizer as MobileBertTokenizer
     from .tokenization.models.wordpiece import MobileBertTokenizerFast as MobileBertTokenizerFast
+    from .tokenization.models.wordpiece import MPNetTokenizer as MPNetTokenizer
+    from .tokenization.models.wordpiece import MPNetTokenizerFast as MPNetTokenizerFast
     from .tokenization.models.wordpiece import RealmTokenizer as RealmTokenizer
     from .tokenization.models.wordpiece import RealmTokenizerFast as RealmTokenizerFast
     from .tokenization.models.wordpiece import RetriBertTokenizer as RetriBertTokenizer

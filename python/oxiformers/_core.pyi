@@ -19,7 +19,9 @@ __all__ = [
     "pack_sequences",
     "pad_sequences",
     "plan_batches",
+    "read_merges",
     "read_shard_index",
+    "read_tiktoken",
     "save_safetensors",
 ]
 
@@ -168,6 +170,16 @@ class Tokenizer:
         ignore_merges: bool = False,
     ) -> Tokenizer:
         """Merges in the order they were learned; ``components`` as in ``with_components``."""
+
+    @staticmethod
+    def from_unigram(
+        vocab: Iterable[tuple[str, float]],
+        *,
+        unk_id: int | None,
+        byte_fallback: bool = False,
+        components: str = "{}",
+    ) -> Tokenizer:
+        """Pieces with their scores in the order of their ids."""
 
     @staticmethod
     def from_wordlevel(vocab: dict[str, int], *, unk_token: str, components: str = "{}") -> Tokenizer: ...
@@ -334,6 +346,66 @@ class Tokenizer:
     def __reduce__(self) -> tuple[Callable[..., Tokenizer], tuple[str]]: ...
 
 # --- weights ------------------------------------------------------------------------------------------------
+
+@final
+class SentencePieceModel:
+    """A sentencepiece model file: what it holds, with the format's defaults for what it leaves out."""
+
+    @staticmethod
+    def from_file(path: str) -> SentencePieceModel: ...
+    @property
+    def pieces(self) -> list[tuple[str, float, int]]:
+        """Text, score and type in the order of the ids; types are 1 normal, 2 unknown, 3 control, 4 user-defined,
+        5 unused and 6 byte.
+        """
+
+    @property
+    def model_type(self) -> Literal["unigram", "bpe", "word", "char"]: ...
+    @property
+    def unk_id(self) -> int: ...
+    @property
+    def bos_id(self) -> int: ...
+    @property
+    def eos_id(self) -> int: ...
+    @property
+    def pad_id(self) -> int: ...
+    @property
+    def unk_piece(self) -> str: ...
+    @property
+    def bos_piece(self) -> str: ...
+    @property
+    def eos_piece(self) -> str: ...
+    @property
+    def pad_piece(self) -> str: ...
+    @property
+    def unk_surface(self) -> str:
+        """What decoding makes of the unknown piece."""
+
+    @property
+    def byte_fallback(self) -> bool: ...
+    @property
+    def treat_whitespace_as_suffix(self) -> bool: ...
+    @property
+    def user_defined_symbols(self) -> list[str]: ...
+    @property
+    def add_dummy_prefix(self) -> bool: ...
+    @property
+    def remove_extra_whitespaces(self) -> bool: ...
+    @property
+    def escape_whitespaces(self) -> bool: ...
+    @property
+    def normalizer_name(self) -> str: ...
+    @property
+    def precompiled_charsmap(self) -> bytes: ...
+    def merges(
+        self, scores: Iterable[tuple[str, float]] | None = None, *, tab_from_byte: bool = False
+    ) -> list[tuple[str, str]]:
+        """The merges that build each piece of two others, those of higher score first.
+
+        Args:
+            scores: The pieces to be built with their scores, where they are not the model's own.
+            tab_from_byte: A tab is a part with the id of ``<0x09>`` where it is no piece.
+        """
 
 @final
 class SafetensorsFile:

@@ -94,14 +94,11 @@ _MODEL_TYPES: dict[str, str] = {
         "granitemoehybrid granitemoeshared instructblip instructblipvideo minimax olmo3 opt starcoder2"
     ),
     "GPTNeoXJapaneseTokenizer": "gpt_neox_japanese",
-    "GPTNeoXTokenizer": (
-        "falcon_mamba gpt_neox mamba mamba2 mpt olmo olmo2 olmoe rwkv stablelm xlstm"
-    ),
+    "GPTNeoXTokenizer": ("falcon_mamba gpt_neox mamba mamba2 mpt olmo olmo2 olmoe rwkv stablelm xlstm"),
     "GPTSanJapaneseTokenizer": "gptsan-japanese",
     "GPTSw3Tokenizer": "gpt-sw3",
     "GemmaTokenizer": (
-        "gemma gemma2 gemma3 gemma3_text gemma3n gemma3n_text recurrent_gemma shieldgemma2 siglip2 "
-        "t5gemma"
+        "gemma gemma2 gemma3 gemma3_text gemma3n gemma3n_text recurrent_gemma shieldgemma2 siglip2 t5gemma"
     ),
     "HerbertTokenizer": "herbert",
     "JukeboxTokenizer": "jukebox",
@@ -153,9 +150,7 @@ _MODEL_TYPES: dict[str, str] = {
     "RetriBertTokenizer": "retribert",
     "RoCBertTokenizer": "roc_bert",
     "RoFormerTokenizer": "roformer",
-    "RobertaTokenizer": (
-        "bridgetower clap data2vec-text ibert mega mra roberta roberta-prelayernorm"
-    ),
+    "RobertaTokenizer": ("bridgetower clap data2vec-text ibert mega mra roberta roberta-prelayernorm"),
     "SeamlessM4TTokenizer": "seamless_m4t seamless_m4t_v2",
     "SiglipTokenizer": "siglip",
     "Speech2Text2Tokenizer": "speech_to_text_2",

@@ -80,7 +80,9 @@ def test_arguments_reach_the_tokenizer(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedError, match=r"has no tokenizer\.json, and names no tokenizer_class and no known"):
+    with pytest.raises(
+        UnsupportedError, match=r"has no tokenizer\.json, and names no tokenizer_class and no known"
+    ):
         AutoTokenizer.from_pretrained(tmp_path)
     folder_with(tmp_path, {"tokenizer_config.json": {"tokenizer_class": "MyOwnTokenizer"}})
     with pytest.raises(UnsupportedError, match="'MyOwnTokenizer' is not supported without one") as caught:
@@ -123,6 +125,8 @@ def test_the_table_names_classes_of_transformers(python_457: Path) -> None:
     for model_type, names in json.loads(done.stdout.splitlines()[-1]).items():
         found = TOKENIZERS[model_type]
         if names:  # none where a library that transformers needs for it is missing
-            assert found in {name.removesuffix("Fast") for name in names} | {"PreTrainedTokenizer"}, model_type
+            assert found in {name.removesuffix("Fast") for name in names} | {"PreTrainedTokenizer"}, (
+                model_type
+            )
     for name in MODULES:
         assert tokenizer_class(name) is tokenizer_class(f"{name}Fast") is not None

@@ -184,8 +184,6 @@ def test_strip_leaves_nothing_of_what_it_takes_apart_whole() -> None:
 
 LEGACY: list[dict[str, Any]] = [
     {"suffix": "</w>"},
-    {"type": "Nobody", "suffix": "</w>"},
-    {"type": 5, "suffix": "</w>"},
     {"prefix": "##", "cleanup": True},
     {"prefix": "##", "cleanup": True, "suffix": "</w>"},
     {"pad_token": "<pad>", "word_delimiter_token": "|", "cleanup": True},
@@ -208,7 +206,9 @@ def test_legacy_forms(decoder: dict[str, Any]) -> None:
 
 REFUSED: list[tuple[Any, str, type[OxiformersError]]] = [
     ({"type": "Nobody"}, "decoder.type", UnsupportedError),
-    ({"type": 5}, "decoder.type", UnsupportedError),
+    ({"type": 5}, "decoder.type", FormatError),
+    ({"type": ""}, "decoder.type", UnsupportedError),
+    ({"more": ""}, "decoder.type", FormatError),
     ({"type": "ByteLevel"}, "decoder.add_prefix_space", FormatError),
     ({"type": "ByteLevel", "add_prefix_space": True}, "decoder.trim_offsets", FormatError),
     (
@@ -251,6 +251,14 @@ REFUSED: list[tuple[Any, str, type[OxiformersError]]] = [
     ([], "decoder", FormatError),
     ("Fuse", "decoder", FormatError),
 ]
+
+
+@pytest.mark.parametrize("more", [{"suffix": "</w>"}, {"prefix": "##", "cleanup": True}], ids=str)
+def test_unknown_names_are_refused_whatever_the_fields(more: dict[str, Any]) -> None:
+    """Where tokenizers reads by the fields alone, so that a new component would pass for an old one."""
+    for name in ("Nobody", ""):
+        with pytest.raises(UnsupportedError):
+            Tokenizer.from_str(tree({"type": name, **more}))
 
 
 @pytest.mark.parametrize(("decoder", "key", "kind"), REFUSED, ids=lambda value: str(value)[:60])

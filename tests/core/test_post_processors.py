@@ -45,7 +45,7 @@ def parts(names: str) -> st.SearchStrategy[list[dict[str, Any]]]:
 
 
 ENCLOSING = {"sep": TOKEN, "cls": TOKEN}
-BERT = st.fixed_dictionaries({"type": st.sampled_from(["BertProcessing", "Nobody"]), **ENCLOSING})
+BERT = st.fixed_dictionaries({"type": st.sampled_from(["BertProcessing", "TemplateProcessing"]), **ENCLOSING})
 FLAGS = {"trim_offsets": st.booleans(), "add_prefix_space": st.booleans()}
 ROBERTA = st.fixed_dictionaries(
     {"type": st.sampled_from(["RobertaProcessing", "BertProcessing"]), **ENCLOSING, **FLAGS}
@@ -179,7 +179,7 @@ def test_type_does_not_overrule_the_fields() -> None:
 
 REFUSED: list[tuple[Any, str, type[OxiformersError]]] = [
     ({"type": "Nobody"}, "post_processor.type", UnsupportedError),
-    ({"type": 3}, "post_processor.type", UnsupportedError),
+    ({"type": 3}, "post_processor.type", FormatError),
     ({}, "post_processor.type", FormatError),
     ([], "post_processor", FormatError),
     ("ByteLevel", "post_processor", FormatError),
@@ -218,7 +218,10 @@ def test_refused(processor: Any, key: str, kind: type[OxiformersError]) -> None:
 
 
 def test_template_over_three_encodings() -> None:
-    template: dict[str, Any] = {"single": [special("start", 0), sequence("A", 0), special("end", 0)], "pair": []}
+    template: dict[str, Any] = {
+        "single": [special("start", 0), sequence("A", 0), special("end", 0)],
+        "pair": [],
+    }
     template |= {"type": "TemplateProcessing", "special_tokens": SPECIAL}
     ours = Tokenizer.from_str(tree({"type": "Sequence", "processors": [template, template]}))
     with pytest.raises(ArgumentError) as caught:

@@ -279,17 +279,26 @@ def change(tree: Tree, draw: random.Random) -> None:
 
 def only_they_read(tree: Tree) -> bool:
     """What tokenizers accepts and ours does not: templates that name what is not there, with which it panics
-    when used, arrays of values where an object with keys should be, and one id for two tokens."""
+    when used, unknown names of components, arrays of values for objects with keys, and one id for two tokens."""
     parts = [tree.get(name) for name in tree if name not in ("version", "added_tokens")]
     parts += tree["added_tokens"] if isinstance(tree.get("added_tokens"), list) else []
     model = tree.get("model")
     vocab = model.get("vocab") if isinstance(model, dict) else None
     ids = list(vocab.values()) if isinstance(vocab, dict) else []
     return (
-        any(isinstance(part, list) for part in nested(parts))
+        any(isinstance(part, list) or strange_name(part) for part in nested(parts))
         or "special_tokens" in json.dumps(tree.get("post_processor"))
         or len({str(index) for index in ids}) < len(ids)
     )
+
+
+def strange_name(component: Any) -> bool:
+    names = {
+        item["type"]
+        for item in nested([*NORMALIZERS, *PRE_TOKENIZERS, *PROCESSORS, *DECODERS, *MODELS])
+        if item
+    }
+    return isinstance(component, dict) and "type" in component and str(component["type"]) not in names
 
 
 def nested(value: Any) -> Iterator[Any]:

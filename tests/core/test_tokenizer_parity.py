@@ -49,7 +49,9 @@ def test_wordlevel_checkpoint(shared: Path, path: str) -> None:
     texts = list(documents(shared / "corpora" / "multilingual.txt", 40 * KIB))
     texts.append("I cannot complete multifactor setup for the staff benefits site.")
     components = json.loads(pair.ours.components())
-    assert components["model"]["type"] == "WordLevel" and components["pre_tokenizer"] == {"type": "Whitespace"}
+    assert components["model"]["type"] == "WordLevel" and components["pre_tokenizer"] == {
+        "type": "Whitespace"
+    }
     pair.check(texts)
 
 

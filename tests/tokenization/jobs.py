@@ -90,6 +90,8 @@ def plain(value: Any) -> Any:
         return value
     if isinstance(value, str):
         return value.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+    if type(value).__name__ == "int64":
+        return int(value)
     if hasattr(value, "content") and hasattr(value, "normalized"):
         fields = ("content", "single_word", "lstrip", "rstrip", "normalized", "special")
         return {"added": {field: getattr(value, field) for field in fields}}

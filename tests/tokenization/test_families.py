@@ -44,7 +44,17 @@ def bpe(name: str) -> dict[str, str]:
 
 
 WORDPIECE = {"vocab.txt": "wordpiece/vocab.txt"}
-PLAIN_BERT = ("Electra", "ConvBert", "MobileBert", "SqueezeBert", "Lxmert", "LayoutLM", "DPRReader", "MPNet", "Funnel")
+PLAIN_BERT = (
+    "Electra",
+    "ConvBert",
+    "MobileBert",
+    "SqueezeBert",
+    "Lxmert",
+    "LayoutLM",
+    "DPRReader",
+    "MPNet",
+    "Funnel",
+)
 BPE = [
     Family("GPT2", bpe("gpt2")),
     Family("GPT2", bpe("gpt2"), {"add_prefix_space": True, "add_bos_token": True}),
@@ -109,7 +119,9 @@ def trained(shared: Path, python_457: Path, tmp_path_factory: pytest.TempPathFac
         lines += [line[:800] for line in text.splitlines() if line.strip()][:250]
     (root / "train.txt").write_text("\n".join(lines), encoding="utf-8")
     program = Path(__file__).with_name("make_families.py")
-    subprocess.run([str(python_457), str(program), str(root / "train.txt"), str(root)], check=True, capture_output=True)
+    subprocess.run(
+        [str(python_457), str(program), str(root / "train.txt"), str(root)], check=True, capture_output=True
+    )
     return root
 
 
@@ -171,9 +183,7 @@ def library() -> Session:
 
 
 @pytest.mark.parametrize("family", [*BPE, *BERT, *SENTENCEPIECE], ids=str)
-def test_family(
-    family: Family, trained: Path, tmp_path: Path, library: Session, oracle_457: Oracle
-) -> None:
+def test_family(family: Family, trained: Path, tmp_path: Path, library: Session, oracle_457: Oracle) -> None:
     """From the family's files; saved by either and read by the other; from tokenizer.json alone."""
     folder = folder_of(family, trained, tmp_path / "own")
     compare(library, oracle_457, family, folder)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._core import Tokenizer
@@ -58,6 +60,8 @@ class TextCalls:
     split_special_tokens: bool
     deprecation_warnings: dict[str, bool]
     _core: Tokenizer
+    #: Whether texts are targets for now.
+    _takes_targets: bool = False
 
     if TYPE_CHECKING:
 
@@ -162,14 +166,16 @@ class TextCalls:
             verbose,
         )
         if text_target is None:
-            return self._encode(gather(text, text_pair, is_split_into_words), call)
+            return self._encode(gather(text, text_pair, is_split_into_words), call, self._input_core())
         target_call = call
         if max_target_length is not None:
             target_call = call._replace(core={**call.core, "max_length": max_target_length}, limited=True)
-        targets = self._encode(gather(text_target, text_pair_target, is_split_into_words), target_call)
+        targets = self._encode(
+            gather(text_target, text_pair_target, is_split_into_words), target_call, self._target_core()
+        )
         if text is None:
             return targets
-        result = self._encode(gather(text, text_pair, is_split_into_words), call)
+        result = self._encode(gather(text, text_pair, is_split_into_words), call, self._input_core())
         result["labels"] = targets["input_ids"]
         return result
 
@@ -290,8 +296,28 @@ class TextCalls:
             )
         return pad_id, pad_token
 
-    def _encode(self, inputs: Inputs, call: _Call) -> BatchEncoding:
-        core = self._core
+    @contextmanager
+    def as_target_tokenizer(self) -> Iterator[None]:
+        """Inside it, texts are targets: transformers' older way of `text_target=`, which other threads see too."""
+        self._takes_targets = True
+        try:
+            yield
+        finally:
+            self._takes_targets = False
+
+    def _input_core(self) -> Tokenizer:
+        """The core for texts: that of targets inside `as_target_tokenizer`."""
+        return self._target_core() if self._takes_targets else self._core
+
+    def _target_core(self) -> Tokenizer:
+        """The core for targets; a class whose targets are made otherwise has its own."""
+        return self._core
+
+    def _check_words(self, is_split_into_words: bool) -> None:
+        """Refuses words where a class cannot take them."""
+
+    def _encode(self, inputs: Inputs, call: _Call, core: Tokenizer) -> BatchEncoding:
+        self._check_words("is_pretokenized" in call.core)
         try:
             data = _columns(core, inputs, call)
         except InputTypeError:

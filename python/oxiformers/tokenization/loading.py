@@ -86,7 +86,9 @@ def load_settings(
         )
     path = Path(name_or_path).expanduser()
     if path.is_file():
-        argument = next((key for key, name in file_names.items() if path.name.endswith(name)), None)  # str or tuple
+        argument = next(
+            (key for key, name in file_names.items() if path.name.endswith(name)), None
+        )  # str or tuple
         argument = argument or ("tokenizer_file" if path.suffix == ".json" else list(file_names)[-1])
         return {argument: str(path), "name_or_path": str(path), **given}
     source = Source(name_or_path, **hub)

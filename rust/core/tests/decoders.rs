@@ -65,7 +65,7 @@ fn fixed_answers() {
 fn legacy_forms_are_what_their_fields_say() {
     for (decoder, name) in [
         (r#"{"suffix": "</w>"}"#, "BPEDecoder"),
-        (r#"{"type": "Nobody", "prefix": "", "cleanup": true}"#, "WordPiece"),
+        (r#"{"prefix": "", "cleanup": true}"#, "WordPiece"),
         (r#"{"content": "a", "start": 1, "stop": 1}"#, "Strip"),
         (r#"{"pattern": {"String": "a"}, "content": ""}"#, "Replace"),
     ] {

@@ -21,13 +21,15 @@ fn apply(normalizer: &Normalizer, text: &str, edges: Edges) -> Vec<Character> {
     found
 }
 
-/// The characters, and for each the range of the original's characters.
-fn aligned(normalizer: &Normalizer, text: &str) -> (String, Vec<(u32, u32)>) {
+/// For each character its range of the original's characters.
+type Places = Vec<(u32, u32)>;
+
+fn aligned(normalizer: &Normalizer, text: &str) -> (String, Places) {
     let found = apply(normalizer, text, Edges::BOTH);
     found.iter().map(|character| (character.value, (character.start - 5, character.end - 5))).unzip()
 }
 
-fn own(length: u32) -> Vec<(u32, u32)> {
+fn own(length: u32) -> Places {
     (0..length).map(|index| (index, index + 1)).collect()
 }
 
@@ -35,7 +37,7 @@ const STRIP: Normalizer = Normalizer::Strip(Strip { left: true, right: true });
 
 #[test]
 fn text_and_places() {
-    let cases: Vec<(Normalizer, &str, &str, Vec<(u32, u32)>)> = vec![
+    let cases: Vec<(Normalizer, &str, &str, Places)> = vec![
         (Normalizer::Form(Form::Nfc), "e\u{301}a", "éa", vec![(0, 1), (2, 3)]),
         (Normalizer::Form(Form::Nfd), "éa", "e\u{301}a", vec![(0, 1), (0, 1), (1, 2)]),
         (Normalizer::Form(Form::Nfkc), "ﬁ①", "fi1", vec![(0, 1), (0, 1), (1, 2)]),

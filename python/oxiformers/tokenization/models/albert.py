@@ -6,7 +6,16 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from ..._core import SentencePieceModel
-from .components import Component, metaspace, normalizers, pre_tokenizers, precompiled, replace, strip, template
+from .components import (
+    Component,
+    metaspace,
+    normalizers,
+    pre_tokenizers,
+    precompiled,
+    replace,
+    strip,
+    template,
+)
 from .family import PLAIN, TAKES_SPACE, BertTemplate, Flags, plain_flags, required_ids
 from .sentencepiece import Pieces, SentencePieceTokenizer, without_number_commas
 
@@ -116,7 +125,9 @@ class RemBertTokenizer(ClsSepTemplate, SentencePieceTokenizer):
     model_input_names: list[str] = ["input_ids", "token_type_ids", "attention_mask"]  # noqa: RUF012 -- as in the base
 
     def _normalizer(self, model: SentencePieceModel, settings: Mapping[str, Any]) -> Component | None:
-        return normalizers(*_quotes(), _single_spaces(), *_folding(settings), precompiled(model.precompiled_charsmap))
+        return normalizers(
+            *_quotes(), _single_spaces(), *_folding(settings), precompiled(model.precompiled_charsmap)
+        )
 
 
 class BigBirdTokenizer(ClsSepTemplate, SentencePieceTokenizer):

@@ -14,7 +14,7 @@ from ..inputs import Inputs
 from ..special_tokens import text_of
 from .components import Component, byte_level, template
 from .family import PLAIN, Flags, plain_flags, required_ids
-from .slow import SlowFormTokenizer, mapped_texts
+from .slow import SlowFormTokenizer, with_texts
 
 
 def _alphabet() -> dict[int, str]:
@@ -67,7 +67,9 @@ class ByteTokenizer(SlowFormTokenizer):
         tokens = super().convert_ids_to_tokens(ids, skip_special_tokens)
         return _shown(tokens) if isinstance(tokens, str) else [_shown(token) for token in tokens]
 
-    def tokenize(self, text: Any, pair: Any = None, add_special_tokens: bool = False, **kwargs: Any) -> list[str]:
+    def tokenize(
+        self, text: Any, pair: Any = None, add_special_tokens: bool = False, **kwargs: Any
+    ) -> list[str]:
         """The tokens of a text: a character a byte."""
         ids = self(text, pair, add_special_tokens=add_special_tokens, **kwargs)["input_ids"]
         return list(self.convert_ids_to_tokens(ids))
@@ -119,14 +121,10 @@ class ByT5Tokenizer(ByteTokenizer):
                 )
         settings["extra_ids"] = 0  # they are among the tokens now
 
-    def _encode(self, inputs: Inputs, call: Any) -> BatchEncoding:
+    def _encode(self, inputs: Inputs, call: Any, core: Tokenizer) -> BatchEncoding:
         if call.core.get("add_special_tokens", True) and "is_pretokenized" not in call.core:
-            texts, pairs = (
-                None if rows is None else mapped_texts(rows, self._without_end)
-                for rows in (inputs.texts, inputs.pairs)
-            )
-            inputs = inputs._replace(texts=texts, pairs=pairs)
-        return super()._encode(inputs, call)
+            inputs = with_texts(inputs, self._without_end)
+        return super()._encode(inputs, call, core)
 
     def _without_end(self, text: str) -> str:
         """A text that ends in the end token gets no second one."""
@@ -144,9 +142,7 @@ class ByT5Tokenizer(ByteTokenizer):
         """A eos, or A eos B eos; what ends in eos already stays."""
         (eos_id,) = required_ids(self, "eos_token")
         rows = [token_ids_0] if token_ids_1 is None else [token_ids_0, token_ids_1]
-        return [
-            index for row in rows for index in (row if row and row[-1] == eos_id else [*row, eos_id])
-        ]
+        return [index for row in rows for index in (row if row and row[-1] == eos_id else [*row, eos_id])]
 
     def create_token_type_ids_from_sequences(
         self, token_ids_0: list[int], token_ids_1: list[int] | None = None

@@ -100,7 +100,9 @@ class FamilyTokenizer(PreTrainedTokenizerFast):
         else:
             self._check_core(core, None if tokenizer_file is None else os.fspath(tokenizer_file))
             core = self._adapted(core, settings) if from_slow else core
-        attributes = {name: settings[name] for name in (*self.options, *self.file_options) if name in settings}
+        attributes = {
+            name: settings[name] for name in (*self.options, *self.file_options) if name in settings
+        }
         for name, value in attributes.items():
             if not isinstance(getattr(type(self), name, None), property):
                 setattr(self, name, value)
@@ -142,7 +144,7 @@ class FamilyTokenizer(PreTrainedTokenizerFast):
         names = [name for key, name in self.vocab_files_names.items() if key != "tokenizer_file"]
         raise MissingFileError(
             f"{type(self).__name__} needs a tokenizer.json{'' if not names else ', or ' + ' and '.join(names)}",
-            expected="tokenizer.json",
+            key="tokenizer_file",
         )
 
     def _check_core(self, core: Tokenizer, path: str | None) -> None:
@@ -175,7 +177,6 @@ class FamilyTokenizer(PreTrainedTokenizerFast):
                 f"{type(self).__name__} needs {name}= (the path of a {file}) or tokenizer_file=; "
                 f"{type(self).__name__}.from_pretrained loads one by its name",
                 key=name,
-                expected=file,
             )
         return path
 
@@ -350,7 +351,10 @@ class BosEosTemplate(FamilyTokenizer):
         bos = self._around("bos_token", self._add_bos_token)
         eos = self._around("eos_token", self._add_eos_token)
         sides = [(f"{bos}:{kind} " if bos else "", f" {eos}:{kind}" if eos else "") for kind in (0, 1)]
-        first, second = (f"{before}${name}:{kind}{after}" for kind, name, (before, after) in zip("01", "AB", sides, strict=True))
+        first, second = (
+            f"{before}${name}:{kind}{after}"
+            for kind, name, (before, after) in zip("01", "AB", sides, strict=True)
+        )
         return template(first, f"{first} {second}", self._ids(bos, eos))
 
     def _around(self, name: str, wanted: bool) -> str | None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from ..._core import Tokenizer
+from ...errors import ArgumentError, FormatError
 from .components import (
     Component,
     byte_level,
@@ -28,7 +29,8 @@ BPE_FILES: dict[str, str] = {
     "tokenizer_file": "tokenizer.json",
 }
 QWEN2_PATTERN = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 
 
@@ -46,8 +48,14 @@ class ByteLevelTokenizer(FamilyTokenizer):
 
     def _core_from_files(self, paths: Mapping[str, str], settings: dict[str, Any]) -> Tokenizer:
         vocabulary = read_vocabulary(self._required(paths, "vocab_file"))
-        merges = read_merges(self._required(paths, "merges_file"), self.merge_lines)
-        return self._core_from_bpe(vocabulary, merges, settings)
+        path = self._required(paths, "merges_file")
+        merges = read_merges(path, self.merge_lines)
+        try:
+            return self._core_from_bpe(vocabulary, merges, settings)
+        except ArgumentError as error:  # the vocabulary and the merges do not fit
+            raise FormatError(
+                f"{path}: {error}", path=path, key=error.key, expected=error.expected, actual=error.actual
+            ) from error
 
     def _core_from_bpe(
         self, vocabulary: dict[str, int], merges: Sequence[tuple[str, str]], settings: Mapping[str, Any]
@@ -76,9 +84,11 @@ class ByteLevelTokenizer(FamilyTokenizer):
 class GPT2Tokenizer(ByteLevelTokenizer):
     """GPT-2's tokenizer."""
 
-    tokens: ClassVar[Mapping[str, str | None]] = dict.fromkeys(
-        ("unk_token", "bos_token", "eos_token"), "<|endoftext|>"
-    )
+    tokens: ClassVar[Mapping[str, str | None]] = {
+        "unk_token": "<|endoftext|>",
+        "bos_token": "<|endoftext|>",
+        "eos_token": "<|endoftext|>",
+    }
     file_tokens: ClassVar[Mapping[str, str | None]] = {"pad_token": None}
     file_flags: ClassVar[Mapping[str, Flags | None]] = {"*": PLAIN}
     options: ClassVar[Mapping[str, Any]] = {"add_prefix_space": False, "add_bos_token": False}
@@ -122,7 +132,11 @@ class CodeGenTokenizer(GPT2Tokenizer):
         text = super().decode(token_ids, skip_special_tokens, clean_up_tokenization_spaces, **kwargs)
         if not truncate_before_pattern:
             return text
-        return [self.truncate(one, truncate_before_pattern) for one in text] if isinstance(text, list) else self.truncate(text, truncate_before_pattern)
+        return (
+            [self.truncate(one, truncate_before_pattern) for one in text]
+            if isinstance(text, list)
+            else self.truncate(text, truncate_before_pattern)
+        )
 
     @staticmethod
     def truncate(completion: str, truncate_before_pattern: Sequence[str]) -> str:
@@ -203,7 +217,8 @@ def _with_prefix_space(part: Any) -> Any:
         return [_with_prefix_space(item) for item in part]
     if isinstance(part, dict):
         return {
-            key: True if key == "add_prefix_space" else _with_prefix_space(value) for key, value in part.items()
+            key: True if key == "add_prefix_space" else _with_prefix_space(value)
+            for key, value in part.items()
         }
     return part
 

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
 #: mBART's 25.
-MBART: tuple[str, ...] = tuple(
+MBART: tuple[str, ...] = _words(
     """
     ar_AR cs_CZ de_DE en_XX es_XX et_EE fi_FI fr_XX gu_IN hi_IN it_IT ja_XX kk_KZ ko_KR lt_LT lv_LV
     my_MM ne_NP nl_XX ro_RO ru_RU si_LK tr_TR vi_VN zh_CN
-    """.split()
+    """
 )
 #: Those that mBART-50 adds.
-_MBART50_FURTHER: tuple[str, ...] = tuple(
+_MBART50_FURTHER: tuple[str, ...] = _words(
     """
     af_ZA az_AZ bn_IN fa_IR he_IL hr_HR id_ID ka_GE km_KH mk_MK ml_IN mn_MN mr_IN pl_PL ps_AF pt_XX
     sv_SE sw_KE ta_IN te_IN th_TH tl_XX uk_UA ur_PK xh_ZA gl_ES sl_SI
-    """.split()
+    """
 )
 #: mBART-50's 52.
 MBART50: tuple[str, ...] = (*MBART, *_MBART50_FURTHER)
 #: NLLB-200's 202.
-NLLB: tuple[str, ...] = tuple(
+NLLB: tuple[str, ...] = _words(
     """
     ace_Arab ace_Latn acm_Arab acq_Arab aeb_Arab afr_Latn ajp_Arab aka_Latn amh_Ethi apc_Arab arb_Arab
     ars_Arab ary_Arab arz_Arab asm_Beng ast_Latn awa_Deva ayr_Latn azb_Arab azj_Latn bak_Cyrl bam_Latn
@@ -40,29 +45,30 @@ NLLB: tuple[str, ...] = tuple(
     taq_Latn taq_Tfng tpi_Latn tsn_Latn tso_Latn tuk_Latn tum_Latn tur_Latn twi_Latn tzm_Tfng uig_Arab
     ukr_Cyrl umb_Latn urd_Arab uzn_Latn vec_Latn vie_Latn war_Latn wol_Latn xho_Latn ydd_Hebr yor_Latn
     yue_Hant zho_Hans zho_Hant zul_Latn
-    """.split()
+    """
 )
 #: M2M100's 100.
-M2M100: tuple[str, ...] = tuple(
+M2M100: tuple[str, ...] = _words(
     """
     af am ar ast az ba be bg bn br bs ca ceb cs cy da de el en es et fa ff fi fr fy ga gd gl gu ha he hi
     hr ht hu hy id ig ilo is it ja jv ka kk km kn ko lb lg ln lo lt lv mg mk ml mn mr ms my ne nl no ns
     oc or pa pl ps pt ro ru sd si sk sl so sq sr ss su sv sw ta th tl tn tr uk ur uz vi wo xh yi yo zh
     zu
-    """.split()
+    """
 )
 #: Those of the WMT 2021 models.
-WMT21: tuple[str, ...] = tuple(
+WMT21: tuple[str, ...] = _words(
     """
     en ha is ja cs ru zh de
-    """.split()
+    """
 )
 #: Whisper's languages: code to name.
 WHISPER: dict[str, str] = {
     code: name.replace("_", " ")
-    for code, name in (
-        pair.split("=")
-        for pair in """
+    for code, _, name in (
+        pair.partition("=")
+        for pair in _words(
+            """
     en=english zh=chinese de=german es=spanish ru=russian ko=korean fr=french ja=japanese pt=portuguese
     tr=turkish pl=polish ca=catalan nl=dutch ar=arabic sv=swedish it=italian id=indonesian hi=hindi
     fi=finnish vi=vietnamese he=hebrew uk=ukrainian el=greek ms=malay cs=czech ro=romanian da=danish
@@ -75,7 +81,8 @@ WHISPER: dict[str, str] = {
     fo=faroese ht=haitian_creole ps=pashto tk=turkmen nn=nynorsk mt=maltese sa=sanskrit lb=luxembourgish
     my=myanmar bo=tibetan tl=tagalog mg=malagasy as=assamese tt=tatar haw=hawaiian ln=lingala ha=hausa
     ba=bashkir jw=javanese su=sundanese yue=cantonese
-    """.split()
+    """
+        )
     )
 }
 #: Codes by name, the other names some languages have included.

@@ -138,7 +138,9 @@ class CodeLlamaTokenizer(LlamaTokenizer):
         super()._prepare(settings)
         del settings["legacy"]
         self._infilling = {name: settings.pop(name, default) for name, default in self.infilling.items()}
-        tokens = [token for name, token in self._infilling.items() if token is not None and name != "fill_token"]
+        tokens = [
+            token for name, token in self._infilling.items() if token is not None and name != "fill_token"
+        ]
         settings["additional_special_tokens"] = [*(settings.get("additional_special_tokens") or ()), *tokens]
 
     def _finish(self, settings: Mapping[str, Any]) -> None:

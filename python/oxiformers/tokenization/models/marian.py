@@ -14,7 +14,7 @@ from ..inputs import Inputs
 from .components import METASPACE, Component, template, with_components
 from .family import required_ids
 from .languages import M2M100, WMT21
-from .slow import SlowFormTokenizer, mapped_texts
+from .slow import SlowFormTokenizer, with_texts
 from .sources import read_vocabulary
 from .translation import language_template
 
@@ -81,7 +81,9 @@ class VocabularyTokenizer(SlowFormTokenizer):
         self.encoder = read_vocabulary(vocabulary)
         return self._core_of(model, self.encoder, vocabulary, settings)
 
-    def _core_of(self, model: str, vocabulary: dict[str, int], path: str, settings: Mapping[str, Any]) -> Tokenizer:
+    def _core_of(
+        self, model: str, vocabulary: dict[str, int], path: str, settings: Mapping[str, Any]
+    ) -> Tokenizer:
         unknown = str(settings["unk_token"])
         if unknown not in vocabulary:
             raise FormatError(
@@ -94,7 +96,7 @@ class VocabularyTokenizer(SlowFormTokenizer):
         return Pieces(self._paths[self.files[1]])
 
     def __reduce__(self) -> tuple[Any, ...]:
-        restore, (cls, core, state) = super().__reduce__()  # type: ignore[misc]
+        restore, (cls, core, state) = super().__reduce__()
         return restore, (cls, core, {key: value for key, value in state.items() if key != "_pieces"})
 
     def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
@@ -173,7 +175,9 @@ class MarianTokenizer(VocabularyTokenizer):
         self.target_encoder = vocabulary
         self._second_core = self._core_of(target, vocabulary, path, settings)
         codes = [] if settings["separate_vocabs"] else self.encoder
-        self.supported_language_codes = [code for code in codes if code.startswith(">>") and code.endswith("<<")]
+        self.supported_language_codes = [
+            code for code in codes if code.startswith(">>") and code.endswith("<<")
+        ]
         return core
 
     def _post_processor(self) -> Component | None:
@@ -190,18 +194,12 @@ class MarianTokenizer(VocabularyTokenizer):
     def _pieces(self) -> Pieces:
         return Pieces(self._paths["target_spm"])
 
-    def _encode(self, inputs: Inputs, call: Any, *further: Any) -> BatchEncoding:
+    def _encode(self, inputs: Inputs, call: Any, core: Tokenizer) -> BatchEncoding:
         rows = [*inputs.texts, *(inputs.pairs or ())]
         if not any(isinstance(text, str) and text.startswith(">>") and "<<" in text for text in rows):
-            return super()._encode(inputs, call, *further)
-        twin = self.__copy__()
-        twin._core = self._core.with_added_tokens(
-            [AddedToken(code, normalized=False) for code in self.supported_language_codes]
-        )
-        texts, pairs = (
-            None if one is None else mapped_texts(one, self._known_code) for one in (inputs.texts, inputs.pairs)
-        )
-        return VocabularyTokenizer._encode(twin, inputs._replace(texts=texts, pairs=pairs), call, *further)
+            return super()._encode(inputs, call, core)
+        codes = [AddedToken(code, normalized=False) for code in self.supported_language_codes]
+        return super()._encode(with_texts(inputs, self._known_code), call, core.with_added_tokens(codes))
 
     def _known_code(self, text: str) -> str:
         """A language at the start that the model does not have is unknown."""
@@ -239,7 +237,7 @@ class MarianTokenizer(VocabularyTokenizer):
         vocabularies: dict[str, Any] = {"vocab.json": self.encoder}
         if self.separate_vocabs:
             vocabularies["target_vocab.json"] = self.target_encoder
-        copies: dict[str, str | None] = {
+        copies = {
             "source.spm": self._paths["source_spm"],
             "target.spm": self._paths["target_spm"],
         }
@@ -397,13 +395,10 @@ class Speech2TextTokenizer(VocabularyTokenizer):
                 actual=repr(settings["lang_codes"]),
             )
 
-    def _encode(self, inputs: Inputs, call: Any, *further: Any) -> BatchEncoding:
+    def _encode(self, inputs: Inputs, call: Any, core: Tokenizer) -> BatchEncoding:
         if self.do_lower_case:
-            texts, pairs = (
-                None if rows is None else mapped_texts(rows, str.lower) for rows in (inputs.texts, inputs.pairs)
-            )
-            inputs = inputs._replace(texts=texts, pairs=pairs)
-        return super()._encode(inputs, call, *further)
+            inputs = with_texts(inputs, str.lower)
+        return super()._encode(inputs, call, core)
 
     def _post_processor(self) -> Component | None:
         eos = self.eos_token

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from .components import Component, byte_level, components_of, template, with_components
+from .components import Component, components_of, template, with_components
 from .family import PLAIN, TAKES_SPACE, BertTemplate, Flags, RobertaTemplate, plain_flags, required_ids
 from .gpt2 import ByteLevelTokenizer
 

@@ -68,7 +68,12 @@ class SentencePieceTokenizer(FamilyTokenizer):
         )
 
     def _core_from_pieces(
-        self, path: str, model: SentencePieceModel, pieces: Pieces, components: str, settings: Mapping[str, Any]
+        self,
+        path: str,
+        model: SentencePieceModel,
+        pieces: Pieces,
+        components: str,
+        settings: Mapping[str, Any],
     ) -> Tokenizer:
         if model.model_type == "unigram":
             return Tokenizer.from_unigram(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from shutil import copyfile
 from typing import Any, ClassVar
 
 from ...files import make_folder, write_text
+from ..inputs import Inputs
 from .family import FamilyTokenizer
 from .sources import json_text
 
@@ -57,8 +58,8 @@ class SlowFormTokenizer(FamilyTokenizer):
         self,
         folder: str | os.PathLike[str],
         prefix: str | None,
-        vocabularies: dict[str, Any],
-        copies: dict[str, str | None],
+        vocabularies: Mapping[str, Any],
+        copies: Mapping[str, str],
     ) -> tuple[str, ...]:
         """Writes vocabularies as JSON and copies models, by the names of their files; returns the paths."""
         make_folder(Path(folder))
@@ -69,19 +70,24 @@ class SlowFormTokenizer(FamilyTokenizer):
             paths.append(str(path))
         for name, source in copies.items():
             path = Path(folder) / (f"{prefix}-{name}" if prefix else name)
-            if source is not None and Path(source).resolve() != path.resolve():
+            if Path(source).resolve() != path.resolve():
                 copyfile(source, path)
             paths.append(str(path))
         return tuple(paths)
 
 
-def mapped_texts(texts: Iterable[Any], change: Callable[[str], str]) -> list[Any]:
-    """Texts, or lists of words, each changed; what is None or no text stays."""
+def with_texts(inputs: Inputs, change: Callable[[str], str]) -> Inputs:
+    """The inputs of a call with each text, or each word, changed."""
+    pairs = None if inputs.pairs is None else _changed(inputs.pairs, change)
+    return inputs._replace(texts=_changed(inputs.texts, change), pairs=pairs)
+
+
+def _changed(texts: Iterable[Any], change: Callable[[str], str]) -> list[Any]:
     return [
         change(text)
         if isinstance(text, str)
-        else mapped_texts(text, change)
+        else _changed(text, change)
         if isinstance(text, (list, tuple))
-        else text
+        else text  # None where a row has no second text; anything else the core refuses
         for text in texts
     ]

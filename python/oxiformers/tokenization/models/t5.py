@@ -118,8 +118,8 @@ class PegasusTokenizer(SentencePieceTokenizer):
     offset: int
 
     def _ask_for_files(self, settings: Mapping[str, Any]) -> bool:
-        renamed = ("pad_token", "eos_token", "unk_token")
-        return any(text_of(settings.get(name) or default) != default for name, default in self.tokens.items() if name in renamed)
+        renamed = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+        return any(text_of(settings.get(name) or usual) != usual for name, usual in renamed.items())
 
     def _prepare(self, settings: dict[str, Any]) -> None:
         settings.pop("added_tokens_decoder", None)  # the ids follow from offset
@@ -130,7 +130,10 @@ class PegasusTokenizer(SentencePieceTokenizer):
         )
         if given is None:
             first = [] if sentence is None else [sentence]
-            settings["additional_special_tokens"] = [*first, *(f"<unk_{index}>" for index in range(2, offset))]
+            settings["additional_special_tokens"] = [
+                *first,
+                *(f"<unk_{index}>" for index in range(2, offset)),
+            ]
             return
         if not isinstance(given, list):
             kind = type(given).__name__
@@ -158,7 +161,8 @@ class PegasusTokenizer(SentencePieceTokenizer):
         return [*((text_of(token), 0.0) for token in first), *unknown, *own]
 
     def _unk_id(self, model: SentencePieceModel, settings: Mapping[str, Any]) -> int:
-        return model.unk_id + int(settings["offset"])
+        offset: int = settings["offset"]
+        return model.unk_id + offset
 
     def _pre_tokenizer(self, settings: Mapping[str, Any]) -> Component | None:
         return pre_tokenizers({"type": "WhitespaceSplit"}, metaspace(self._prepend_scheme(settings)))

@@ -105,7 +105,12 @@ class LanguageTokenizer(SentencePieceTokenizer):
         return with_components(self._core, post_processor=language_template(self, around))
 
     def _build_translation_inputs(
-        self, raw_inputs: Any, return_tensors: Any, src_lang: str | None, tgt_lang: str | None, **arguments: Any
+        self,
+        raw_inputs: Any,
+        return_tensors: Any,
+        src_lang: str | None,
+        tgt_lang: str | None,
+        **arguments: Any,
     ) -> BatchEncoding:
         if src_lang is None or tgt_lang is None:
             raise ArgumentError(
@@ -195,7 +200,12 @@ class NllbTokenizer(LanguageTokenizer):
     """NLLB's tokenizer: eng_Latn A </s>; with `legacy_behaviour=True` A </s> eng_Latn."""
 
     flags: ClassVar[Mapping[str, Flags | None]] = {"mask_token": _SPECIAL_MASK}
-    file_flags: ClassVar[Mapping[str, Flags | None]] = {"*": _SPECIAL, "mask_token": _SPECIAL_MASK, "sep_token": None, "cls_token": None}
+    file_flags: ClassVar[Mapping[str, Flags | None]] = {
+        "*": _SPECIAL,
+        "mask_token": _SPECIAL_MASK,
+        "sep_token": None,
+        "cls_token": None,
+    }
     options: ClassVar[Mapping[str, Any]] = {"src_lang": None, "tgt_lang": None, "legacy_behaviour": False}
     default_language: ClassVar[str] = "eng_Latn"
     legacy_behaviour: bool
@@ -234,7 +244,7 @@ class SeamlessM4TTokenizer(LanguageTokenizer):
     def _language(self, name: str) -> str:
         return name if "__" in name else f"__{name}__"
 
-    @property  # type: ignore[override]
+    @property
     def tgt_lang(self) -> str:
         """The language of the targets."""
         return self._tgt_lang
@@ -254,7 +264,7 @@ class SeamlessM4TTokenizer(LanguageTokenizer):
         end = list(required_ids(self, "eos_token"))
         return [*end, language], end
 
-    def __call__(
+    def __call__(  # type: ignore[override]
         self,
         text: Any = None,
         text_pair: Any = None,

@@ -18,7 +18,7 @@ from ..batch import BatchEncoding
 from ..inputs import Inputs
 from ..tensors import to_python
 from .components import Component, replace, split
-from .slow import SlowFormTokenizer, mapped_texts
+from .slow import SlowFormTokenizer, with_texts
 
 Offsets = list[dict[str, Any]]
 
@@ -40,9 +40,8 @@ class Wav2Vec2CTCTokenizerOutput:
     def __getitem__(self, key: str) -> Any:
         return getattr(self, key)
 
-    def keys(self) -> tuple[str, ...]:
-        """The names of the attributes that are not None."""
-        return tuple(name for name in ("text", "char_offsets", "word_offsets") if getattr(self, name) is not None)
+
+_ATTRIBUTES = ("text", "char_offsets", "word_offsets")
 
 
 class Wav2Vec2CTCTokenizer(SlowFormTokenizer):
@@ -101,7 +100,9 @@ class Wav2Vec2CTCTokenizer(SlowFormTokenizer):
             if type(index) is not int or index < 0:
                 raise FormatError(
                     f"{path}: {token!r} should have an id, found {json_type(index)}"
-                    + (": state target_lang= for a vocabulary by language" if isinstance(index, dict) else ""),
+                    + (
+                        ": state target_lang= for a vocabulary by language" if isinstance(index, dict) else ""
+                    ),
                     path=path,
                     key=token,
                     expected="an integer of at least 0",
@@ -153,22 +154,21 @@ class Wav2Vec2CTCTokenizer(SlowFormTokenizer):
 
     # --- text to ids
 
-    def _encode(self, inputs: Inputs, call: Any) -> BatchEncoding:
-        texts, pairs = inputs.texts, inputs.pairs
+    def _encode(self, inputs: Inputs, call: Any, core: Tokenizer) -> BatchEncoding:
         if "is_pretokenized" in call.core:
-            texts, pairs = (
-                None if rows is None else mapped_texts(rows, lambda word: f" {word}") for rows in (texts, pairs)
-            )
+            inputs = with_texts(inputs, lambda word: f" {word}")
         if self.do_lower_case:
-            texts, pairs = (None if rows is None else mapped_texts(rows, self._upper) for rows in (texts, pairs))
-        return super()._encode(inputs._replace(texts=texts, pairs=pairs), call)
+            inputs = with_texts(inputs, self._upper)
+        return super()._encode(inputs, call, core)
 
     def _upper(self, text: str) -> str:
         tokens = sorted((re.escape(token) for token in self.added_tokens_encoder), key=len, reverse=True)
         parts = re.split(f"({'|'.join(tokens)})", text)
         return "".join(part if place % 2 else part.lower().upper() for place, part in enumerate(parts))
 
-    def tokenize(self, text: Any, pair: Any = None, add_special_tokens: bool = False, **kwargs: Any) -> list[str]:
+    def tokenize(
+        self, text: Any, pair: Any = None, add_special_tokens: bool = False, **kwargs: Any
+    ) -> list[str]:
         """The tokens of a text: added tokens and characters, those not in the vocabulary included."""
         if pair is not None or not isinstance(text, str):
             return super().tokenize(text, pair, add_special_tokens, **kwargs)
@@ -274,7 +274,9 @@ class Wav2Vec2CTCTokenizer(SlowFormTokenizer):
                 spaces_between_special_tokens=spaces_between_special_tokens,
             )
         special = set(self.all_special_tokens) - {self.pad_token} if skip_special_tokens else set()
-        tokens = [token for token in self.convert_ids_to_tokens(ids, skip_special_tokens) if token not in special]
+        tokens = [
+            token for token in self.convert_ids_to_tokens(ids, skip_special_tokens) if token not in special
+        ]
         found = self.convert_tokens_to_string(
             tokens, group_tokens, spaces_between_special_tokens, output_char_offsets, output_word_offsets
         )
@@ -308,7 +310,8 @@ class Wav2Vec2CTCTokenizer(SlowFormTokenizer):
         ]
         if not (output_char_offsets or output_word_offsets):
             return found
-        return Wav2Vec2CTCTokenizerOutput(**{name: [one[name] for one in found] for name in found[0].keys()})
+        asked = [name for name in _ATTRIBUTES if found and found[0][name] is not None]
+        return Wav2Vec2CTCTokenizerOutput(**{name: [one[name] for one in found] for name in asked})
 
     def convert_ids_to_tokens(self, ids: Any, skip_special_tokens: bool = False) -> Any:
         """The token of an id, or of each of several; unk_token for an id that is not in the vocabulary."""

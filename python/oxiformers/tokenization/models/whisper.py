@@ -12,7 +12,7 @@ from ...errors import ArgumentError, UnsupportedError
 from ..tensors import to_python
 from .components import Component, byte_level, template, with_components
 from .family import Flags, required_ids
-from .gpt2 import BPE_FILES, ByteLevelTokenizer
+from .gpt2 import ByteLevelTokenizer
 from .languages import WHISPER, WHISPER_CODES
 from .sources import is_tiktoken
 from .tiktoken import GPT2_PATTERN, core_from_tiktoken
@@ -39,8 +39,9 @@ class WhisperTokenizer(ByteLevelTokenizer):
     """
 
     vocab_files_names: ClassVar[dict[str, Any]] = {
-        **BPE_FILES,
         "vocab_file": ("vocab.json", "multilingual.tiktoken", "gpt2.tiktoken"),
+        "merges_file": "merges.txt",
+        "tokenizer_file": "tokenizer.json",
         "normalizer_file": "normalizer.json",
     }
     positional: ClassVar[tuple[str, ...]] = (
@@ -49,9 +50,11 @@ class WhisperTokenizer(ByteLevelTokenizer):
         "normalizer_file",
         "tokenizer_file",
     )
-    tokens: ClassVar[Mapping[str, str | None]] = dict.fromkeys(
-        ("unk_token", "bos_token", "eos_token"), "<|endoftext|>"
-    )
+    tokens: ClassVar[Mapping[str, str | None]] = {
+        "unk_token": "<|endoftext|>",
+        "bos_token": "<|endoftext|>",
+        "eos_token": "<|endoftext|>",
+    }
     file_tokens: ClassVar[Mapping[str, str | None]] = {"pad_token": None}
     flags: ClassVar[Mapping[str, Flags | None]] = {"*": _SPECIAL}
     options: ClassVar[Mapping[str, Any]] = {"add_prefix_space": False}

@@ -60,7 +60,7 @@ class DPRReaderTokenizer(BertTokenizer):
 
     model_input_names: list[str] = ["input_ids", "attention_mask"]  # noqa: RUF012 -- as in the base
 
-    def __call__(
+    def __call__(  # type: ignore[override]
         self,
         questions: Any,
         titles: Any = None,
@@ -208,7 +208,9 @@ class SplinterTokenizer(_OtherTokens):
 
     _compared: ClassVar[tuple[str, ...]] = ("lowercase", "strip_accents")
 
-    def __init__(self, *arguments: Any, question_token: str | AddedToken = "[QUESTION]", **settings: Any) -> None:
+    def __init__(
+        self, *arguments: Any, question_token: str | AddedToken = "[QUESTION]", **settings: Any
+    ) -> None:
         settings.setdefault("clean_up_tokenization_spaces", False)
         self.question_token = text_of(question_token)
         settings["additional_special_tokens"] = [question_token]

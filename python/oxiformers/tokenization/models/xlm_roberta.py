@@ -81,7 +81,10 @@ class XGLMTokenizer(SentencePieceTokenizer):
 
     def _prepare(self, settings: dict[str, Any]) -> None:
         given = list(settings.get("additional_special_tokens") or ())
-        settings["additional_special_tokens"] = [*given, *(word for word in self._madeup() if word not in given)]
+        settings["additional_special_tokens"] = [
+            *given,
+            *(word for word in self._madeup() if word not in given),
+        ]
 
     def _madeup(self) -> list[str]:
         return [f"<madeupword{index}>" for index in range(self.num_madeup_words)]

@@ -1,11 +1,11 @@
 //! Tokens found in the text before the model sees it.
 
 use super::json::Node;
+use super::matcher::Matcher;
 use super::model::Model;
 use super::normalizer::Normalizer;
 use super::unicode::is_word;
-use crate::{Error, Result};
-use aho_corasick::{AhoCorasick, Input, MatchKind};
+use crate::Result;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 
@@ -52,39 +52,6 @@ pub struct AddedVocabulary {
     forms: HashMap<u32, String>,
     raw: Option<Matcher>,
     normalized: Option<Matcher>,
-}
-
-/// Finds the leftmost, then longest, of several patterns.
-#[derive(Debug, Clone)]
-pub struct Matcher {
-    automaton: AhoCorasick,
-    ids: Vec<u32>,
-    longest: usize,
-}
-
-impl Matcher {
-    fn new<'t>(patterns: impl Iterator<Item = (&'t str, u32)>) -> Result<Option<Self>> {
-        let (texts, ids): (Vec<&str>, Vec<u32>) = patterns.filter(|pattern| !pattern.0.is_empty()).unzip();
-        let Some(longest) = texts.iter().map(|text| text.len()).max() else {
-            return Ok(None);
-        };
-        let automaton = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(texts);
-        let automaton = automaton.map_err(|error| {
-            Error::argument("added_tokens", "tokens that fit in an automaton", error.to_string())
-        })?;
-        Ok(Some(Self { automaton, ids, longest }))
-    }
-
-    /// The first match within `range`: its place and its token's id.
-    pub fn find(&self, text: &str, range: Range<usize>) -> Option<(Range<usize>, u32)> {
-        let found = self.automaton.find(Input::new(text).range(range))?;
-        Some((found.range(), *self.ids.get(found.pattern().as_usize())?))
-    }
-
-    /// The length of the longest pattern in bytes.
-    pub fn longest(&self) -> usize {
-        self.longest
-    }
 }
 
 impl AddedVocabulary {

@@ -13,6 +13,7 @@ mod formats;
 mod hash;
 mod ids;
 mod json;
+mod matcher;
 mod model;
 mod normalizer;
 mod padding;
@@ -33,8 +34,11 @@ pub use arrays::{Arrays, Packed};
 pub use batch::{Input, Sequence, Settings};
 pub use decoder::Decoder;
 pub use encoding::{Encoding, NO_WORD};
-pub use formats::{SavedPadding, SavedTruncation, Tiktoken, VocabOptions, read_merges, read_tiktoken};
-pub use model::{Bpe, Model, Scratch, WordLevel, WordPiece, bpe};
+pub use formats::{
+    NormalizerSpec, PieceKind, SavedPadding, SavedTruncation, SentencePieceAlgorithm, SentencePieceModel,
+    SpecialPiece, Tiktoken, VocabOptions, read_merges, read_tiktoken,
+};
+pub use model::{Bpe, Model, Scratch, Unigram, WordLevel, WordPiece, bpe};
 pub use normalizer::{BertNormalizer, Form, Normalizer, Precompiled, Replace, Strip};
 pub use padding::{Padding, PaddingLength};
 pub use pattern::Pattern;

@@ -82,7 +82,14 @@ struct Target<'e> {
     scratch: Scratch,
     /// For tokens that reach beyond their word.
     beyond: Place<'e>,
+    /// How many more bytes the texts of added tokens may add up to.
+    room: usize,
 }
+
+/// Added tokens that take the white space after them can share it. Their texts may add up to this, and to
+/// [`SHARES`] times the text.
+const SHARED: usize = 64 << 20;
+const SHARES: usize = 16;
 
 impl Target<'_> {
     fn word(&mut self) -> u32 {
@@ -90,12 +97,16 @@ impl Target<'_> {
         self.fixed.unwrap_or(self.next - 1)
     }
 
-    fn added(&mut self, id: u32, text: &str, usual: Option<&str>, offsets: (u32, u32)) {
+    fn added(&mut self, id: u32, text: &str, usual: Option<&str>, offsets: (u32, u32)) -> Result<()> {
+        self.room = self.room.checked_sub(text.len()).ok_or_else(|| {
+            Error::argument("inputs", "added tokens that do not share this much white space", "more")
+        })?;
         let word = self.word();
         if usual != Some(text) {
             self.encoding.texts.push((self.encoding.len() as u32, text.into()));
         }
         self.encoding.push(id, offsets, word);
+        Ok(())
     }
 }
 
@@ -140,6 +151,7 @@ impl Tokenizer {
             pieces: Vec::new(),
             scratch: Scratch::default(),
             beyond: Place { text, byte: 0, character: 0 },
+            room: text.len().saturating_mul(SHARES).saturating_add(SHARED),
         };
         let lazy = scope.limit.is_some() && self.can_cut();
         for segment in Segments::new(&self.added, self.added.raw(), text, scope.split_special, lazy) {
@@ -147,7 +159,7 @@ impl Tokenizer {
                 Segment::Token(id, range) => {
                     let offsets = (place.seek(range.start), place.seek(range.end));
                     let content = text.get(range).unwrap_or_default();
-                    target.added(id, content, self.usual_text(id), offsets);
+                    target.added(id, content, self.usual_text(id), offsets)?;
                 }
                 Segment::Text(range) => {
                     let first = place.seek(range.start);
@@ -167,7 +179,7 @@ impl Tokenizer {
         let normalized = self.normalize_piece(piece, first, Edges::BOTH)?;
         self.parts(normalized, scope, |part| {
             match part {
-                Part::Token { id, text, offsets } => target.added(id, text, self.usual_text(id), offsets),
+                Part::Token { id, text, offsets } => target.added(id, text, self.usual_text(id), offsets)?,
                 Part::Words(words) => self.encode_words(words, scope, target)?,
             }
             Ok(!scope.reached(target.encoding.len()))
@@ -234,6 +246,10 @@ impl Tokenizer {
             let length = word.len();
             for piece in &target.pieces {
                 let range = word.start + piece.start as usize..word.start + piece.end as usize;
+                let text = words.text.slice(range.clone());
+                if self.model.is_surface(piece.id, text) && self.usual_text(piece.id) != Some(text) {
+                    target.encoding.texts.push((target.encoding.len() as u32, text.into()));
+                }
                 let offsets = if piece.end as usize <= length {
                     words.text.original(range)
                 } else {

@@ -1,6 +1,7 @@
 //! A text cut at its added tokens, as far as it is asked for.
 
-use super::added_tokens::{AddedVocabulary, Matcher};
+use super::added_tokens::AddedVocabulary;
+use super::matcher::{Matcher, Matches};
 use std::ops::Range;
 
 /// How far to look ahead at first where only the start of a text may be needed.
@@ -22,6 +23,7 @@ pub enum Segment {
 pub struct Segments<'v, 't> {
     vocabulary: &'v AddedVocabulary,
     matcher: Option<&'v Matcher>,
+    matches: Matches,
     text: &'t str,
     split_special: bool,
     /// What is before was handed out.
@@ -49,6 +51,7 @@ impl<'v, 't> Segments<'v, 't> {
         Self {
             vocabulary,
             matcher,
+            matches: Matches::default(),
             text,
             split_special,
             done: 0,
@@ -91,7 +94,9 @@ impl Iterator for Segments<'_, '_> {
                 return None;
             }
             let found = match self.matcher {
-                Some(matcher) if self.searched < self.end => matcher.find(self.text, self.searched..self.end),
+                Some(matcher) if self.searched < self.end => {
+                    self.matches.find(matcher, self.text, self.searched..self.end)
+                }
                 _ => None,
             };
             let longest = self.matcher.map_or(1, Matcher::longest);

@@ -34,19 +34,14 @@ impl Vocab {
     /// an id.
     pub fn new<'t>(pairs: impl IntoIterator<Item = (&'t str, u32)>) -> std::result::Result<Self, Collision> {
         let pairs = pairs.into_iter();
-        let mut vocab = Self {
-            texts: String::new(),
-            entries: Vec::with_capacity(pairs.size_hint().0),
-            slots: Vec::new(),
-            seed: Seed::get(),
-            dense: false,
-        };
+        let mut vocab = Self::empty();
+        vocab.entries.reserve(pairs.size_hint().0);
         for (text, id) in pairs {
-            vocab.entries.push(Entry { start: vocab.texts.len(), length: text.len() as u32, id });
-            vocab.texts.push_str(text);
+            vocab.push(text, id);
         }
         let repeated = vocab.index();
         if !repeated.is_empty() {
+            vocab.slots.clear();
             let mut repeated = repeated.into_iter().peekable();
             let mut index = 0;
             vocab.entries.retain(|_| {
@@ -69,8 +64,28 @@ impl Vocab {
         Ok(vocab)
     }
 
-    /// Fills the slots. Gives the ascending indices of entries whose text comes again later; where there are some, the
-    /// slots are left empty.
+    /// Builds from fewer than 2^32 tokens in the order of their ids. Of a repeated token the last is found by its text,
+    /// and each by its id.
+    pub fn with_repeats<'t>(texts: impl IntoIterator<Item = &'t str>) -> Self {
+        let mut vocab = Self::empty();
+        for (id, text) in (0..).zip(texts) {
+            vocab.push(text, id);
+        }
+        vocab.dense = true;
+        vocab.index();
+        vocab
+    }
+
+    fn empty() -> Self {
+        Self { texts: String::new(), entries: Vec::new(), slots: Vec::new(), seed: Seed::get(), dense: false }
+    }
+
+    fn push(&mut self, text: &str, id: u32) {
+        self.entries.push(Entry { start: self.texts.len(), length: text.len() as u32, id });
+        self.texts.push_str(text);
+    }
+
+    /// Fills the slots; of a repeated text the last entry is found. Gives the ascending indices of the others.
     fn index(&mut self) -> Vec<usize> {
         let mut slots = vec![0; (self.entries.len() * 2).next_power_of_two()];
         let mask = slots.len() - 1;
@@ -97,7 +112,7 @@ impl Vocab {
             }
         }
         repeated.sort_unstable();
-        self.slots = if repeated.is_empty() { slots } else { Vec::new() };
+        self.slots = slots;
         repeated
     }
 

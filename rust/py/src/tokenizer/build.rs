@@ -5,7 +5,7 @@ use crate::error::{detach, input_type_error, to_py};
 use oxiformers_core::Error;
 use oxiformers_core::tokenizer::bpe::BpeOptions;
 use oxiformers_core::tokenizer::{
-    Bpe, Model, Tokenizer, Vocab, WordLevel, WordPiece, read_merges, read_tiktoken,
+    Bpe, Model, Tokenizer, Unigram, Vocab, WordLevel, WordPiece, read_merges, read_tiktoken,
 };
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
@@ -66,6 +66,25 @@ fn build(pairs: &[(String, u32)]) -> oxiformers_core::Result<Vocab> {
     })
 }
 
+/// Pieces with their scores.
+pub(super) fn scored(object: &Bound<'_, PyAny>, name: &str) -> PyResult<Vec<(String, f64)>> {
+    let list = items(object, name, "a list of pieces with their scores")?;
+    let mut pieces = Vec::with_capacity(list.len());
+    for (index, item) in list.iter().enumerate() {
+        let name = format!("{name}[{index}]");
+        let parts = items(item, &name, "a piece and its score")?;
+        let [piece, score] = parts.as_slice() else {
+            let actual = format!("{} of them", parts.len());
+            return Err(to_py(object.py(), Error::argument(name, "a piece and its score", actual)));
+        };
+        let number = score.extract();
+        let number =
+            number.map_err(|_| input_type_error(object.py(), &name, "a number", &described(score)))?;
+        pieces.push((text(piece, &name)?.to_owned(), number));
+    }
+    Ok(pieces)
+}
+
 /// Builds the model of `make` without the interpreter lock, and the tokenizer with its components.
 fn assemble(
     vocab: &Bound<'_, PyAny>,
@@ -102,6 +121,19 @@ pub(super) fn word_piece(
 ) -> PyResult<Tokenizer> {
     assemble(vocab, components, |vocab| {
         Ok(Model::WordPiece(WordPiece::new(vocab, unk_token, prefix, max_input_chars_per_word)))
+    })
+}
+
+pub(super) fn unigram(
+    vocab: &Bound<'_, PyAny>,
+    unk_id: Option<usize>,
+    byte_fallback: bool,
+    components: &str,
+) -> PyResult<Tokenizer> {
+    let pieces = scored(vocab, "vocab")?;
+    detach(vocab.py(), || {
+        let model = Unigram::new(&pieces, unk_id, byte_fallback)?;
+        Tokenizer::from_model(Model::Unigram(model), components)
     })
 }
 

@@ -1,4 +1,4 @@
-//! `Tokenizer`, `Encoding`, `DecodeStream` and `AddedToken`.
+//! `Tokenizer`, `Encoding`, `DecodeStream`, `AddedToken` and `SentencePieceModel`.
 
 mod added_token;
 mod arguments;
@@ -7,6 +7,7 @@ mod encoding;
 mod ids;
 mod inputs;
 mod output;
+mod sentencepiece;
 mod stream;
 #[allow(clippy::module_inception)]
 mod tokenizer;
@@ -19,5 +20,6 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<encoding::PyEncoding>()?;
     module.add_class::<stream::PyDecodeStream>()?;
     module.add_class::<tokenizer::PyTokenizer>()?;
+    module.add_class::<sentencepiece::PySentencePieceModel>()?;
     build::register(module)
 }

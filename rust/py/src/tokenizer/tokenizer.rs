@@ -129,6 +129,17 @@ impl PyTokenizer {
     }
 
     #[staticmethod]
+    #[pyo3(signature = (vocab, *, unk_id, byte_fallback=false, components="{}"))]
+    fn from_unigram(
+        vocab: &Bound<'_, PyAny>,
+        unk_id: Option<usize>,
+        byte_fallback: bool,
+        components: &str,
+    ) -> PyResult<Self> {
+        build::unigram(vocab, unk_id, byte_fallback, components).map(Self::wrap)
+    }
+
+    #[staticmethod]
     #[pyo3(signature = (vocab, *, unk_token, components="{}"))]
     fn from_wordlevel(vocab: &Bound<'_, PyAny>, unk_token: &str, components: &str) -> PyResult<Self> {
         build::word_level(vocab, unk_token, components).map(Self::wrap)

@@ -20,45 +20,45 @@ const NAMES: [&str; 10] = [
 
 impl Decoder {
     /// Reads the `decoder` of a tokenizer.json.
-    ///
-    /// One without a known `type` is what its fields say, as in files from before there was a type.
     pub fn read(node: &Node<'_, '_>) -> Result<Self> {
-        let kind = node.optional("type")?;
-        let named = kind.as_ref().and_then(|kind| kind.text().ok());
-        match named {
-            Some("BPEDecoder") => Self::read_bpe(node),
-            Some("ByteLevel") => Ok(Self::ByteLevel {
+        let Some(kind) = node.optional("type")? else {
+            return Self::read_untyped(node);
+        };
+        match kind.text()? {
+            "BPEDecoder" => Self::read_bpe(node),
+            "ByteLevel" => Ok(Self::ByteLevel {
                 add_prefix_space: node.field("add_prefix_space")?.boolean()?,
                 trim_offsets: node.field("trim_offsets")?.boolean()?,
                 use_regex: node.optional("use_regex")?.map_or(Ok(true), |node| node.boolean())?,
             }),
-            Some("WordPiece") => Self::read_word_piece(node),
-            Some("Metaspace") => Metaspace::read(node).map(Self::Metaspace),
-            Some("CTC") => Ctc::read(node).map(Self::Ctc),
-            Some("Sequence") => {
+            "WordPiece" => Self::read_word_piece(node),
+            "Metaspace" => Metaspace::read(node).map(Self::Metaspace),
+            "CTC" => Ctc::read(node).map(Self::Ctc),
+            "Sequence" => {
                 let list = node.field("decoders")?;
                 let decoders = list.items()?.map(|item| Self::read(&item)).collect::<Result<_>>()?;
                 Ok(Self::Sequence(decoders))
             }
-            Some("Replace") => Replace::read(node).map(Self::Replace),
-            Some("Fuse") => Ok(Self::Fuse),
-            Some("Strip") => Strip::read(node).map(Self::Strip),
-            Some("ByteFallback") => Ok(Self::ByteFallback),
-            _ => {
-                let mut readers = [
-                    Self::read_bpe,
-                    Self::read_word_piece,
-                    |node: &Node<'_, '_>| Ctc::read(node).map(Self::Ctc),
-                    |node: &Node<'_, '_>| Replace::read(node).map(Self::Replace),
-                    |node: &Node<'_, '_>| Strip::read(node).map(Self::Strip),
-                ]
-                .into_iter();
-                match readers.find_map(|read| read(node).ok()) {
-                    Some(decoder) => Ok(decoder),
-                    None => Err(node.field("type")?.unknown(&NAMES)),
-                }
-            }
+            "Replace" => Replace::read(node).map(Self::Replace),
+            "Fuse" => Ok(Self::Fuse),
+            "Strip" => Strip::read(node).map(Self::Strip),
+            "ByteFallback" => Ok(Self::ByteFallback),
+            _ => Err(kind.unknown(&NAMES)),
         }
+    }
+
+    /// One without a type is what its fields say, as in files from before there was a type.
+    fn read_untyped(node: &Node<'_, '_>) -> Result<Self> {
+        let mut readers = [
+            Self::read_bpe,
+            Self::read_word_piece,
+            |node: &Node<'_, '_>| Ctc::read(node).map(Self::Ctc),
+            |node: &Node<'_, '_>| Replace::read(node).map(Self::Replace),
+            |node: &Node<'_, '_>| Strip::read(node).map(Self::Strip),
+        ]
+        .into_iter();
+        let missing = || node.refuse_key("type", format!("one of {}", NAMES.join(", ")), "nothing");
+        readers.find_map(|read| read(node).ok()).ok_or_else(missing)
     }
 
     fn read_bpe(node: &Node<'_, '_>) -> Result<Self> {

@@ -2,13 +2,18 @@
 
 mod components;
 mod merges;
+mod protobuf;
 mod saved;
+mod sentencepiece;
 mod tiktoken;
 mod tokenizer_json;
 mod vocab_txt;
 
 pub use merges::read_merges;
 pub use saved::{SavedPadding, SavedTruncation};
+pub use sentencepiece::{
+    NormalizerSpec, PieceKind, SentencePieceAlgorithm, SentencePieceModel, SpecialPiece,
+};
 pub use tiktoken::{Tiktoken, read_tiktoken};
 pub use vocab_txt::VocabOptions;
 

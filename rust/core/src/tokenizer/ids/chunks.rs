@@ -105,7 +105,7 @@ impl Chunks {
     ) -> Result<bool> {
         let found = |text: &str| {
             let tokens = tokenizer.added.normalized();
-            tokens.is_some_and(|tokens| tokens.find(text, 0..text.len()).is_some())
+            tokens.is_some_and(|tokens| tokens.occurs(text))
         };
         let unchanged = tokenizer.normalizer.as_ref().is_none_or(|normalizer| normalizer.keeps(text));
         if let (Some(bytes), true) = (&self.bytes, unchanged)

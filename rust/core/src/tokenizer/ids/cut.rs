@@ -49,7 +49,7 @@ impl Cut {
         match (place, &*tokenizer.model) {
             (Place::Boundary, _) => Some(cut),
             (Place::Inside(marker), Model::Bpe(model)) => model.no_token_crosses(marker).then_some(cut),
-            (Place::Inside(_), Model::WordPiece(_) | Model::WordLevel(_)) => None,
+            (Place::Inside(_), Model::WordPiece(_) | Model::WordLevel(_) | Model::Unigram(_)) => None,
         }
     }
 
@@ -168,7 +168,8 @@ impl Cut {
                 }
             }
             PreTokenizer::Split(split) => self.split(split, marker),
-            PreTokenizer::FixedLength(_) => None,
+            // A space goes to the script before it.
+            PreTokenizer::FixedLength(_) | PreTokenizer::UnicodeScripts => None,
         }
     }
 

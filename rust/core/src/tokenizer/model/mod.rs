@@ -2,10 +2,13 @@
 
 pub mod bpe;
 mod trie;
+mod unigram;
 mod wordlevel;
 mod wordpiece;
 
 pub use bpe::Bpe;
+pub(super) use trie::Trie;
+pub use unigram::Unigram;
 pub use wordlevel::WordLevel;
 pub use wordpiece::WordPiece;
 
@@ -32,6 +35,7 @@ pub struct Scratch {
     pieces: Vec<Piece>,
     /// For [`Bpe::ids`] and [`Bpe::ids_of_bytes`].
     pub bpe: bpe::Scratch,
+    lattice: unigram::Lattice,
 }
 
 /// The tokenization algorithm with its vocabulary.
@@ -43,29 +47,30 @@ pub enum Model {
     WordLevel(WordLevel),
     /// Characters merged pair by pair.
     Bpe(Bpe),
+    /// The pieces of the highest score.
+    Unigram(Unigram),
 }
 
 impl Model {
-    /// Reads the `model` of a tokenizer.json. A file without `type` is BPE where it has merges,
-    /// else WordPiece, or WordLevel where only that fits.
+    /// Reads the `model` of a tokenizer.json. Without `type` it is the first of BPE, WordPiece, WordLevel and Unigram
+    /// that has the keys.
     pub fn read(node: &Node<'_, '_>) -> Result<Self> {
-        let Some(kind) = node.optional("type")? else {
-            if node.optional("merges")?.is_some() {
-                return Bpe::read(node).map(Self::Bpe);
-            }
-            let wordpiece = node.optional("continuing_subword_prefix")?.is_some()
-                || node.optional("max_input_chars_per_word")?.is_some();
-            return if wordpiece {
-                WordPiece::read(node).map(Self::WordPiece)
-            } else {
-                WordLevel::read(node).map(Self::WordLevel)
-            };
+        let has = |key| node.optional(key).map(|value| value.is_some());
+        let tag = node.optional("type")?;
+        let kind = match &tag {
+            Some(tag) => tag.text()?,
+            None if has("merges")? => "BPE",
+            None if has("continuing_subword_prefix")? && has("max_input_chars_per_word")? => "WordPiece",
+            None if has("unk_token")? => "WordLevel",
+            None => "Unigram",
         };
-        match kind.text()? {
-            "WordPiece" => WordPiece::read(node).map(Self::WordPiece),
-            "WordLevel" => WordLevel::read(node).map(Self::WordLevel),
-            "BPE" => Bpe::read(node).map(Self::Bpe),
-            _ => Err(kind.unsupported()),
+        match (kind, tag) {
+            ("BPE", _) => Bpe::read(node).map(Self::Bpe),
+            ("WordPiece", _) => WordPiece::read(node).map(Self::WordPiece),
+            ("WordLevel", _) => WordLevel::read(node).map(Self::WordLevel),
+            ("Unigram", _) => Unigram::read(node).map(Self::Unigram),
+            (_, Some(tag)) => Err(tag.unknown(&["BPE", "WordPiece", "WordLevel", "Unigram"])),
+            (_, None) => Err(node.mismatch("a model")),
         }
     }
 
@@ -75,6 +80,7 @@ impl Model {
             Self::WordPiece(_) => "WordPiece",
             Self::WordLevel(_) => "WordLevel",
             Self::Bpe(_) => "BPE",
+            Self::Unigram(_) => "Unigram",
         }
     }
 
@@ -84,6 +90,7 @@ impl Model {
             Self::WordPiece(model) => model.vocab(),
             Self::WordLevel(model) => model.vocab(),
             Self::Bpe(model) => model.vocab(),
+            Self::Unigram(model) => model.vocab(),
         }
     }
 
@@ -93,6 +100,15 @@ impl Model {
             Self::WordPiece(model) => Some(model.unk_token()),
             Self::WordLevel(model) => Some(model.unk_token()),
             Self::Bpe(model) => model.unk_token(),
+            Self::Unigram(model) => model.unk_id().and_then(|id| model.vocab().token(id)),
+        }
+    }
+
+    /// Whether a token's text is what it stands for and not what the vocabulary says.
+    pub fn is_surface(&self, id: u32, text: &str) -> bool {
+        match self {
+            Self::Unigram(model) => model.is_unknown(id, text),
+            Self::WordPiece(_) | Self::WordLevel(_) | Self::Bpe(_) => false,
         }
     }
 
@@ -102,6 +118,7 @@ impl Model {
             Self::WordPiece(model) => model.options(),
             Self::WordLevel(model) => model.options(),
             Self::Bpe(model) => model.options(),
+            Self::Unigram(model) => model.options(),
         }
     }
 
@@ -122,6 +139,9 @@ impl Model {
             }
             Self::WordLevel(model) => model.vocab().id(word).or(model.unk_id()),
             Self::Bpe(model) => return model.tokenize(word, &mut scratch.bpe, pieces),
+            Self::Unigram(model) => {
+                return model.tokenize(word, &mut scratch.lattice, |piece| pieces.push(piece));
+            }
         };
         pieces.truncate(before);
         let id = unknown.ok_or_else(|| self.missing_unknown())?;
@@ -131,8 +151,12 @@ impl Model {
 
     /// Appends the ids of a non-empty word.
     pub fn ids(&self, word: &str, scratch: &mut Scratch, ids: &mut Vec<u32>) -> Result<()> {
-        if let Self::Bpe(model) = self {
-            return model.ids(word, &mut scratch.bpe, ids);
+        match self {
+            Self::Bpe(model) => return model.ids(word, &mut scratch.bpe, ids),
+            Self::Unigram(model) => {
+                return model.tokenize(word, &mut scratch.lattice, |piece| ids.push(piece.id));
+            }
+            Self::WordPiece(_) | Self::WordLevel(_) => {}
         }
         let mut pieces = std::mem::take(&mut scratch.pieces);
         pieces.clear();
@@ -166,6 +190,7 @@ impl Serialize for Model {
             Self::WordPiece(model) => model.serialize(serializer),
             Self::WordLevel(model) => model.serialize(serializer),
             Self::Bpe(model) => model.serialize(serializer),
+            Self::Unigram(model) => model.serialize(serializer),
         }
     }
 }

@@ -11,7 +11,7 @@ type Keys<'k, 't> = &'k [(&'t [u8], u32)];
 
 /// Finds the longest key that starts a byte string.
 #[derive(Debug, Clone)]
-pub(super) struct Trie {
+pub struct Trie {
     cells: Vec<Cell>,
 }
 
@@ -58,6 +58,28 @@ impl Trie {
             open.extend(groups.iter().map(|(byte, group)| (base ^ u32::from(*byte), depth + 1, *group)));
         }
         Self { cells: builder.cells }
+    }
+
+    /// Calls `found(value, length)` for each key that starts `bytes`, the shortest first.
+    #[inline]
+    pub fn prefixes(&self, bytes: &[u8], mut found: impl FnMut(u32, usize)) {
+        let mut node = 0;
+        let mut base = self.cells.first().map_or(0, |root| root.base);
+        for (at, byte) in bytes.iter().enumerate() {
+            let next = base ^ u32::from(*byte);
+            let Some(cell) = self.cells.get(next as usize) else {
+                return;
+            };
+            // The root is its own parent, and no one's child.
+            if cell.parent != node || next == 0 {
+                return;
+            }
+            if cell.value != NONE {
+                found(cell.value, at + 1);
+            }
+            node = next;
+            base = cell.base;
+        }
     }
 
     /// The value of the longest key that starts `bytes`, and its length.

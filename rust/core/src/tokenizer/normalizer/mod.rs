@@ -19,6 +19,7 @@ use super::json::Node;
 use super::text::{Character, Edges, characters};
 use crate::{Error, Result};
 use serde_json::{Value, json};
+use unicode_normalization_alignments::char::is_combining_mark;
 
 /// What is done to a text before it is split.
 #[derive(Debug, Clone, PartialEq)]
@@ -137,8 +138,16 @@ impl Normalizer {
     pub fn keeps(&self, text: &str) -> bool {
         match self {
             Self::Form(form) => text.is_ascii() || form.holds(text.chars()),
+            Self::Lowercase => text.chars().all(simple::is_lowercase),
+            Self::Strip(_) => !text.starts_with(char::is_whitespace) && !text.ends_with(char::is_whitespace),
+            Self::StripAccents => text.is_ascii() || !text.contains(is_combining_mark),
+            Self::Nmt => text.chars().all(|c| simple::nmt_character(c) == Some(c)),
+            Self::Precompiled(precompiled) => precompiled.keeps(text),
+            Self::Replace(replace) => replace.keeps(text),
+            Self::Prepend(prefix) => prefix.is_empty() || text.is_empty(),
+            Self::ByteLevel => text.bytes().all(|byte| byte.is_ascii_graphic()),
             Self::Sequence(all) => all.iter().all(|normalizer| normalizer.keeps(text)),
-            _ => false,
+            Self::Bert(_) => false,
         }
     }
 
@@ -173,6 +182,9 @@ impl Normalizer {
 
     /// Normalizes a text whose alignment is of no interest, such as an added token.
     pub fn normalize(&self, text: &str) -> Result<String> {
+        if self.keeps(text) {
+            return Ok(text.to_owned());
+        }
         let mut characters = characters(text, 0);
         self.apply(&mut characters, Edges::BOTH)?;
         Ok(characters.iter().map(|character| character.value).collect())

@@ -38,6 +38,16 @@ impl Precompiled {
         json!({"type": "Precompiled", "precompiled_charsmap": base64::encode(&self.map.bytes())})
     }
 
+    /// Whether no rule applies to a text.
+    pub(super) fn keeps(&self, text: &str) -> bool {
+        let mut kept = true;
+        let walked = self.walk(text, |_, new| {
+            kept &= new.is_none();
+            Ok(())
+        });
+        walked.is_ok() && kept
+    }
+
     /// Calls `visit` with each part of the text and what it becomes, None where it stays.
     ///
     /// What the map says of a grapheme's shortest start in it goes for the whole grapheme.

@@ -45,6 +45,14 @@ impl Replace {
         &self.content
     }
 
+    /// Whether a text is known to have no match.
+    pub(super) fn keeps(&self, text: &str) -> bool {
+        match &self.pattern {
+            Pattern::Literal(literal) => !text.contains(literal.as_str()),
+            _ => false,
+        }
+    }
+
     /// The content takes the place of the last character it replaces; where the match is empty, of the one before.
     pub(super) fn apply(&self, characters: &mut Vec<Character>, piece: Piece) -> Result<()> {
         if let Some((old, new)) = self.single {

@@ -6,32 +6,34 @@ use crate::tokenizer::text::Character;
 
 /// Lowercases each character by itself: no final sigma, no language.
 pub(super) fn lowercase(characters: &mut Vec<Character>) {
-    expand_or_map(characters, char::to_lowercase);
-}
-
-/// `map` where `change` makes one character of each, which spares the copy.
-fn expand_or_map<I: ExactSizeIterator<Item = char>>(
-    characters: &mut Vec<Character>,
-    change: impl Fn(char) -> I,
-) {
-    if characters.iter().any(|character| change(character.value).len() > 1) {
-        expand(characters, change);
+    if characters.iter().any(|character| character.value.to_lowercase().len() > 1) {
+        expand(characters, char::to_lowercase);
     } else {
-        map(characters, |c| change(c).next().unwrap_or(c));
+        map(characters, |c| c.to_lowercase().next().unwrap_or(c));
     }
 }
 
-/// The cleaning of the sentencepiece rule named "nmt": controls vanish, line ends and odd spaces become spaces.
+/// Whether lowercasing changes nothing.
+pub(super) fn is_lowercase(c: char) -> bool {
+    if c.is_ascii() { !c.is_ascii_uppercase() } else { c.to_lowercase().eq([c]) }
+}
+
+/// The cleaning of the sentencepiece rule named "nmt".
 pub(super) fn nmt(characters: &mut Vec<Character>) {
-    filter(
-        characters,
-        |c| !matches!(c, '\u{1}'..='\u{8}' | '\u{B}' | '\u{E}'..='\u{1F}' | '\u{7F}' | '\u{8F}' | '\u{9F}'),
-    );
-    map(characters, |c| match c {
-        '\t' | '\n' | '\u{C}' | '\r' | '\u{1680}' | '\u{200B}'..='\u{200F}' | '\u{2028}' | '\u{2029}' => ' ',
-        '\u{2581}' | '\u{FEFF}' | '\u{FFFD}' => ' ',
-        _ => c,
-    });
+    filter(characters, |c| nmt_character(c).is_some());
+    map(characters, |c| nmt_character(c).unwrap_or(c));
+}
+
+/// What becomes of a character there: controls vanish, line ends and odd spaces become spaces.
+pub(super) fn nmt_character(c: char) -> Option<char> {
+    match c {
+        '\u{1}'..='\u{8}' | '\u{B}' | '\u{E}'..='\u{1F}' | '\u{7F}' | '\u{8F}' | '\u{9F}' => None,
+        '\t' | '\n' | '\u{C}' | '\r' | '\u{1680}' | '\u{200B}'..='\u{200F}' | '\u{2028}' | '\u{2029}' => {
+            Some(' ')
+        }
+        '\u{2581}' | '\u{FEFF}' | '\u{FFFD}' => Some(' '),
+        _ => Some(c),
+    }
 }
 
 /// Writes each byte of the text's UTF-8 as a visible character.

@@ -46,12 +46,16 @@ pub struct Context<'c> {
 impl PostProcessor {
     /// Reads the `post_processor` of a tokenizer.json.
     ///
-    /// Where its fields are those of one, they say what it is, whatever `type` says: so do the readers in use, and
-    /// files rely on it.
+    /// Where its fields are those of one, they say what it is, whatever other known `type` it names: so do the readers
+    /// in use, and files rely on it.
     pub fn read(node: &Node<'_, '_>) -> Result<Self> {
         let kind = node.optional("type")?;
-        let named = kind.as_ref().map(|kind| kind.text()).transpose();
-        let named = named.unwrap_or_default();
+        let named = kind.as_ref().map(|kind| kind.text()).transpose()?;
+        if let (Some(kind), Some(name)) = (&kind, named)
+            && !NAMES.contains(&name)
+        {
+            return Err(kind.unknown(&NAMES));
+        }
         let roberta = RobertaProcessing::read(node);
         if let Ok(roberta) = roberta {
             return Ok(Self::Roberta(roberta));
@@ -65,15 +69,17 @@ impl PostProcessor {
         {
             return Ok(Self::ByteLevel(byte_level));
         }
-        let template = Template::read(node);
-        match (named, template) {
+        match (named, Template::read(node)) {
             (_, Ok(template)) => Ok(Self::Template(template)),
             (Some("Sequence"), _) => ProcessorSequence::read(node).map(Self::Sequence),
-            (Some("TemplateProcessing"), Err(error)) => Err(error),
             (Some("RobertaProcessing"), _) => roberta.map(Self::Roberta),
             (Some("BertProcessing"), _) => bert.map(Self::Bert),
             (Some("ByteLevel"), _) => ByteLevelProcessor::read(node).map(Self::ByteLevel),
-            _ => Err(node.field("type")?.unknown(&NAMES)),
+            (Some(_), Err(error)) => Err(error),
+            (None, _) => {
+                node.fields()?;
+                Err(node.refuse_key("type", format!("one of {}", NAMES.join(", ")), "nothing"))
+            }
         }
     }
 

@@ -4,7 +4,9 @@ mod behavior;
 mod bert;
 mod byte_level;
 mod metaspace;
+mod script_table;
 mod split;
+mod unicode_scripts;
 mod whitespace;
 
 pub use behavior::Behavior;
@@ -45,11 +47,13 @@ pub enum PreTokenizer {
     CharDelimiterSplit(char),
     /// Words of a number of characters.
     FixedLength(usize),
+    /// Runs of characters of one script.
+    UnicodeScripts,
     /// One after the other.
     Sequence(Vec<PreTokenizer>),
 }
 
-const KNOWN: [&str; 11] = [
+const KNOWN: [&str; 12] = [
     "BertPreTokenizer",
     "ByteLevel",
     "CharDelimiterSplit",
@@ -59,6 +63,7 @@ const KNOWN: [&str; 11] = [
     "Punctuation",
     "Sequence",
     "Split",
+    "UnicodeScripts",
     "Whitespace",
     "WhitespaceSplit",
 ];
@@ -80,6 +85,7 @@ impl PreTokenizer {
             }
             "Digits" => Self::Digits { individual_digits: node.field("individual_digits")?.boolean()? },
             "CharDelimiterSplit" => Self::CharDelimiterSplit(character(&node.field("delimiter")?)?),
+            "UnicodeScripts" => Self::UnicodeScripts,
             "FixedLength" => {
                 let length = node.optional("length")?;
                 let size = length.as_ref().map_or(Ok(5), Node::size)?;
@@ -109,6 +115,7 @@ impl PreTokenizer {
             Self::Digits { .. } => "Digits",
             Self::CharDelimiterSplit(_) => "CharDelimiterSplit",
             Self::FixedLength(_) => "FixedLength",
+            Self::UnicodeScripts => "UnicodeScripts",
             Self::Sequence(_) => "Sequence",
         }
     }
@@ -116,7 +123,9 @@ impl PreTokenizer {
     /// The object in a tokenizer.json.
     pub fn to_json(&self) -> Value {
         match self {
-            Self::Bert | Self::Whitespace | Self::WhitespaceSplit => json!({"type": self.name()}),
+            Self::Bert | Self::Whitespace | Self::WhitespaceSplit | Self::UnicodeScripts => {
+                json!({"type": self.name()})
+            }
             Self::ByteLevel(byte_level) => byte_level.to_json(),
             Self::Metaspace(metaspace) => metaspace.to_json(),
             Self::Split(split) => split.to_json(),
@@ -166,6 +175,7 @@ impl PreTokenizer {
                     start = end;
                 }
             }),
+            Self::UnicodeScripts => words.split(|text, word| unicode_scripts::split(text, word)),
             Self::Sequence(all) => all.iter().try_for_each(|pre_tokenizer| pre_tokenizer.apply(words))?,
         }
         Ok(())
