@@ -38,7 +38,7 @@ pub use formats::{
     NormalizerSpec, PieceKind, SavedPadding, SavedTruncation, SentencePieceAlgorithm, SentencePieceModel,
     SpecialPiece, Tiktoken, VocabOptions, read_merges, read_tiktoken,
 };
-pub use model::{Bpe, Model, Scratch, Unigram, WordLevel, WordPiece, bpe};
+pub use model::{Bpe, Model, Scratch, SentencePiece, Unigram, WordLevel, WordPiece, bpe};
 pub use normalizer::{BertNormalizer, Form, Normalizer, Precompiled, Replace, Strip};
 pub use padding::{Padding, PaddingLength};
 pub use pattern::Pattern;

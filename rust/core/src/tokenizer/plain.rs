@@ -244,12 +244,11 @@ impl Tokenizer {
             self.model.tokenize(text, &mut target.scratch, &mut target.pieces)?;
             let number = target.word();
             let length = word.len();
+            let first = target.encoding.len();
+            let texts = target.scratch.texts.drain(..);
+            target.encoding.texts.extend(texts.map(|(index, text)| ((first + index) as u32, text)));
             for piece in &target.pieces {
                 let range = word.start + piece.start as usize..word.start + piece.end as usize;
-                let text = words.text.slice(range.clone());
-                if self.model.is_surface(piece.id, text) && self.usual_text(piece.id) != Some(text) {
-                    target.encoding.texts.push((target.encoding.len() as u32, text.into()));
-                }
                 let offsets = if piece.end as usize <= length {
                     words.text.original(range)
                 } else {
