@@ -22,11 +22,12 @@ from .options import (
     resolve_tensor_type,
 )
 from .padding import PadOptions, columns_of, pad_columns
+from .prepare import PreparesIds
 from .special_tokens import as_added_token, text_of
 from .vocabulary import Vocabulary
 
 
-class PreTrainedTokenizerFast(Vocabulary, TextCalls):
+class PreTrainedTokenizerFast(Vocabulary, TextCalls, PreparesIds):
     """A tokenizer with the interface of transformers' fast tokenizers, over the compiled core.
 
     The core is immutable: truncation, padding and special tokens are arguments of a call, and adding tokens

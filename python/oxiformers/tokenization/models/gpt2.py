@@ -37,7 +37,7 @@ QWEN2_PATTERN = (
 class ByteLevelTokenizer(FamilyTokenizer):
     """Byte-level BPE read from vocab.json and merges.txt."""
 
-    vocab_files_names: ClassVar[dict[str, str]] = BPE_FILES
+    vocab_files_names: ClassVar[dict[str, Any]] = {**BPE_FILES}
     positional: ClassVar[tuple[str, ...]] = ("vocab_file", "merges_file", "tokenizer_file")
     model_input_names: list[str] = ["input_ids", "attention_mask"]  # noqa: RUF012 -- as in the base
     #: Which lines of merges.txt are merges.

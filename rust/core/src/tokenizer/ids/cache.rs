@@ -1,7 +1,7 @@
 //! A bounded table of what short texts become, shared by threads without a lock.
 //!
 //! Every slot is a sequence lock made of atomics: a reader that meets a writer sees a miss, a writer that meets
-//! another gives up. A text has one slot in a table, and the latest one keeps it.
+//! another gives up. A text has a few slots to choose from; where all are taken, it takes one of them over.
 //! Source: Boehm, "Can seqlocks get along with programming language memory models?" (2012).
 
 use crate::tokenizer::hash::Seed;
@@ -16,6 +16,9 @@ pub const LONGEST_PACKED: usize = 15;
 
 /// Slots are made this many at a time, when one of them is first written.
 const PAGE: usize = 256;
+
+/// The slots a text may be in.
+const WAYS: usize = 4;
 
 /// What short texts become.
 #[derive(Debug)]
@@ -109,11 +112,17 @@ impl<const WORDS: usize, const PAGES: usize> Table<WORDS, PAGES> {
         Self { pages: [const { OnceLock::new() }; PAGES] }
     }
 
+    /// The slots of a hash, all of one page.
+    #[inline(always)]
+    fn set(page: &[Slot<WORDS>], hash: u64) -> &[Slot<WORDS>] {
+        let first = (hash >> 32) as usize % (PAGE / WAYS) * WAYS;
+        page.get(first..first + WAYS).unwrap_or_default()
+    }
+
     #[inline(always)]
     fn get(&self, hash: u64, key: &[u64], ids: &mut Vec<u32>) -> bool {
-        let slot = self.pages.get(hash as usize % PAGES).and_then(OnceLock::get);
-        let slot = slot.and_then(|page| page.get((hash >> 32) as usize % PAGE));
-        slot.is_some_and(|slot| slot.read(key, ids))
+        let page = self.pages.get(hash as usize % PAGES).and_then(OnceLock::get);
+        page.is_some_and(|page| Self::set(page, hash).iter().any(|slot| slot.read(key, ids)))
     }
 
     #[cold]
@@ -123,7 +132,9 @@ impl<const WORDS: usize, const PAGES: usize> Table<WORDS, PAGES> {
         }
         let page = self.pages.get(hash as usize % PAGES);
         let page = page.map(|page| page.get_or_init(|| (0..PAGE).map(|_| Slot::new()).collect()));
-        if let Some(slot) = page.and_then(|page| page.get((hash >> 32) as usize % PAGE)) {
+        let set = page.map(|page| Self::set(page, hash)).unwrap_or_default();
+        let free = set.iter().find(|slot| slot.is_free());
+        if let Some(slot) = free.or_else(|| set.get((hash >> 48) as usize % WAYS)) {
             slot.write(key, ids);
         }
     }
@@ -139,6 +150,10 @@ struct Slot<const WORDS: usize> {
 impl<const WORDS: usize> Slot<WORDS> {
     fn new() -> Self {
         Self { words: [const { AtomicU64::new(0) }; WORDS] }
+    }
+
+    fn is_free(&self) -> bool {
+        self.words.first().is_some_and(|version| version.load(Ordering::Relaxed) == 0)
     }
 
     /// How many ids fit beside a key.

@@ -6,7 +6,7 @@ use super::word::Scratch;
 use crate::tokenizer::byte_alphabet::{byte_of, character_of};
 use crate::tokenizer::hash::Seed;
 
-/// What the bytes of a word start out as, where the vocabulary has a token for each of the 256.
+/// What the bytes of a word start out as, where the vocabulary has a token for each that UTF-8 is made of.
 #[derive(Debug, Clone)]
 pub(super) struct ByteBpe {
     /// Neither first nor last in the word.
@@ -19,13 +19,15 @@ pub(super) struct ByteBpe {
 }
 
 impl ByteBpe {
-    /// None where some byte has no token.
+    /// None where some byte that occurs in UTF-8 has no token.
     pub fn new(model: &Bpe) -> Option<Self> {
         let mut text = String::new();
         let mut table = |first, last| {
             let ids: [u32; 256] =
                 std::array::from_fn(|byte| model.symbol(character_of(byte as u8), first, last, &mut text));
-            (!ids.contains(&NONE)).then_some(ids)
+            let mut bytes = (0..=u8::MAX).zip(ids);
+            let missing = bytes.any(|(byte, id)| id == NONE && !matches!(byte, 0xC0 | 0xC1 | 0xF5..));
+            (!missing).then_some(ids)
         };
         Some(Self {
             inner: table(false, false)?,
@@ -122,7 +124,7 @@ impl WholeWords {
 }
 
 impl Bpe {
-    /// Appends the ids of a word of raw bytes: what [`Self::ids`] appends for the same bytes written in
+    /// Appends the ids of a word of UTF-8 bytes: what [`Self::ids`] appends for the same bytes written in
     /// the byte-level alphabet. Only where [`Self::is_byte_level`]; otherwise nothing is appended.
     #[inline]
     pub fn ids_of_bytes(&self, word: &[u8], scratch: &mut Scratch, ids: &mut Vec<u32>) {
