@@ -117,6 +117,9 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from .tokenization.models.marian import M2M100Tokenizer as M2M100Tokenizer
     from .tokenization.models.marian import MarianTokenizer as MarianTokenizer
     from .tokenization.models.marian import Speech2TextTokenizer as Speech2TextTokenizer
+    from .tokenization.models.own_pieces import BertGenerationTokenizer as BertGenerationTokenizer
+    from .tokenization.models.own_pieces import GPTSw3Tokenizer as GPTSw3Tokenizer
+    from .tokenization.models.own_pieces import SpeechT5Tokenizer as SpeechT5Tokenizer
     from .tokenization.models.roberta import BartTokenizer as BartTokenizer
     from .tokenization.models.roberta import BartTokenizerFast as BartTokenizerFast
     from .tokenization.models.roberta import BlenderbotTokenizer as BlenderbotTokenizer

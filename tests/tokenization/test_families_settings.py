@@ -100,3 +100,58 @@ def test_settings(
     expected = oracle_457.run(job)
     assert not (isinstance(expected[0], dict) and "error" in expected[0]), expected[0]
     assert_same(library.run(job), expected, job["steps"])
+
+
+def test_code_with_a_gap(shared: Path, tmp_path: Path, library: Session, oracle_457: Oracle) -> None:
+    folder = copied(shared / "tokenizers" / "llama-2", tmp_path / "copy")
+    texts = ["def f(x):\n    <FILL_ME>\n    return y", "<FILL_ME>", "a<FILL_ME>", "<FILL_ME>b", "plain"]
+    steps = [call(text, **options) for text in texts for options in ({}, {"add_special_tokens": False})]
+    steps += [call(text, return_offsets_mapping=True) for text in texts]
+    steps += [step("encode_plus", "a", "b", suffix_first=True), step("encode_plus", "a", suffix="b")]
+    steps += [step("encode", texts[0]), step("tokenize", texts[0]), call(texts[:1]), call(["a"], ["b"])]
+    steps += [step("encode_plus", texts[0], suffix_first=True), step("prefix_id"), step("eot_id")]
+    steps += [
+        step(name) for name in ("prefix_token", "middle_token", "suffix_token", "eot_token", "fill_token")
+    ]
+    steps += [
+        {"do": "add_eos_token", "set": True},
+        *(call(text) for text in texts),
+        call("a <FILL_ME> <FILL_ME>"),
+    ]
+    job = {"load": {"class": "CodeLlamaTokenizerFast", "path": str(folder)}, "steps": steps, "fresh": True}
+    assert_same(library.run(job), oracle_457.run(job), steps)
+    tokenizer = library.library.CodeLlamaTokenizer.from_pretrained(folder)
+    tokenizer.save_pretrained(tmp_path / "saved")
+    again = library.library.CodeLlamaTokenizer.from_pretrained(tmp_path / "saved")
+    assert again(texts[0]) == tokenizer(texts[0])
+
+
+def test_reader_of_passages(shared: Path, tmp_path: Path, library: Session, oracle_457: Oracle) -> None:
+    folder = copied(shared / "tokenizers" / "bert-base-uncased", tmp_path / "copy", "tokenizer_config.json")
+    arguments = [
+        (["who?", "what?"], ["one", "two"], ["first text", "second text here"]),
+        ("who?", ["one", "two", "three"], ["a", "b c", "d"]),
+        ("who?", "one", "text"),
+        ("who?", "one"),
+        (["who?"], None, ["text"]),
+        ("who?",),
+    ]
+    steps = []
+    for options in ({}, {"padding": True}, {"max_length": 9, "truncation": True, "padding": "max_length"}):
+        steps += [call(*given, **options) for given in arguments]
+    job = {"load": {"class": "DPRReaderTokenizerFast", "path": str(folder)}, "steps": steps, "fresh": True}
+    assert_same(library.run(job), oracle_457.run(job), steps)
+
+
+def test_programs_are_cut(shared: Path, tmp_path: Path, library: Session, oracle_457: Oracle) -> None:
+    folder = copied(shared / "tokenizers" / "gpt2", tmp_path / "copy")
+    program = "def f():\n    return 1\n\n\ndef g():\n    pass\nprint(1)\nprint(2)\n# end\n"
+    tokenizer = library.library.CodeGenTokenizer.from_pretrained(folder)
+    ids = tokenizer(program)["input_ids"]
+    patterns = ["^#", "\n\n\n"]
+    steps = [
+        step("decode", ids, truncate_before_pattern=given) for given in (patterns, patterns[:1], [], None)
+    ]
+    steps += [step("decode", ids), call(program, return_token_type_ids=True)]
+    job = {"load": {"class": "CodeGenTokenizerFast", "path": str(folder)}, "steps": steps, "fresh": True}
+    assert_same(library.run(job), oracle_457.run(job), steps)

@@ -92,7 +92,9 @@ class CanineTokenizer(SlowFormTokenizer, BertTemplate):
             text = mask.join([*(part.rstrip() for part in parts[:-1]), parts[-1]])
         return [ord(character) for character in text]
 
-    def tokenize(self, text: Any, pair: Any = None, add_special_tokens: bool = False, **kwargs: Any) -> list[str]:
+    def tokenize(
+        self, text: Any, pair: Any = None, add_special_tokens: bool = False, **kwargs: Any
+    ) -> list[str]:
         """The characters of a text."""
         ids = self(text, pair, add_special_tokens=add_special_tokens, **kwargs)["input_ids"]
         return [chr(index) for index in ids]
@@ -140,7 +142,9 @@ class CanineTokenizer(SlowFormTokenizer, BertTemplate):
         if not isinstance(text, Sequence) or not all(isinstance(word, str) for word in text):
             kind = type(text).__name__
             raise InputTypeError(
-                f"row {place} should be a str or a list of words, not {kind}", key=f"text[{place}]", actual=kind
+                f"row {place} should be a str or a list of words, not {kind}",
+                key=f"text[{place}]",
+                actual=kind,
             )
         return [index for word in text for index in self._ids_of(word)]
 
