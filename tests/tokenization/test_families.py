@@ -183,7 +183,14 @@ def library() -> Session:
 
 
 @pytest.mark.parametrize("family", [*BPE, *BERT, *SENTENCEPIECE], ids=str)
-def test_family(family: Family, trained: Path, tmp_path: Path, library: Session, oracle_457: Oracle) -> None:
+def test_family(
+    family: Family,
+    trained: Path,
+    tmp_path: Path,
+    library: Session,
+    oracle_457: Oracle,
+    oracle_523: Oracle,
+) -> None:
     """From the family's files; saved by either and read by the other; from tokenizer.json alone."""
     folder = folder_of(family, trained, tmp_path / "own")
     compare(library, oracle_457, family, folder)
@@ -193,6 +200,20 @@ def test_family(family: Family, trained: Path, tmp_path: Path, library: Session,
         saver.run({"load": load, "steps": [step("save_pretrained", str(saved))], "fresh": True})
         compare(library, oracle_457, family, saved)
         compare(library, oracle_457, family, saved, padding_side="left", model_max_length=7)
+    answers = [
+        oracle.run(
+            {"load": {**load, "path": str(path)}, "steps": [call(TEXTS), step("decode", list(range(40)))]}
+        )
+        for oracle, path in (
+            (oracle_457, folder),
+            (oracle_457, tmp_path / "ours"),
+            (oracle_523, tmp_path / "theirs"),
+            (oracle_523, tmp_path / "ours"),
+        )
+    ]
+    assert answers[0] == answers[1]
+    if family.name != "RemBert":  # transformers 4 saves other settings than those it was read with
+        assert answers[2] == answers[3]
     alone = tmp_path / "alone"
     alone.mkdir()
     shutil.copy(tmp_path / "theirs" / "tokenizer.json", alone)

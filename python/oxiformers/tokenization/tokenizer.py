@@ -13,6 +13,7 @@ from ..hub import refuse_push
 from . import loading, saving
 from .batch import BatchEncoding
 from .calls import TextCalls
+from .chat import ChatTemplates
 from .options import (
     VERY_LARGE_INTEGER,
     PaddingStrategy,
@@ -27,7 +28,7 @@ from .special_tokens import as_added_token, text_of
 from .vocabulary import Vocabulary
 
 
-class PreTrainedTokenizerFast(Vocabulary, TextCalls, PreparesIds):
+class PreTrainedTokenizerFast(Vocabulary, TextCalls, PreparesIds, ChatTemplates):
     """A tokenizer with the interface of transformers' fast tokenizers, over the compiled core.
 
     The core is immutable: truncation, padding and special tokens are arguments of a call, and adding tokens
@@ -108,6 +109,7 @@ class PreTrainedTokenizerFast(Vocabulary, TextCalls, PreparesIds):
         if isinstance(template, (list, tuple)):
             template = {entry["name"]: entry["template"] for entry in template}
         self.chat_template: str | dict[str, str] | None = template
+        self.chat_control_tokens: list[str] | None = settings.pop("chat_control_tokens", None)
         self._add([token for _, token in sorted(added.items())])
         known = {token.content for _, token in self._core.added_tokens}
         named = {text_of(token) for _, token in self._set_tokens()}

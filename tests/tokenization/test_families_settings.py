@@ -1,0 +1,157 @@
+"""What a class's settings change in a real tokenizer.json, as transformers 4.57 changes it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tokenization.conftest import Oracle, assert_same
+from tests.tokenization.jobs import Session
+from tests.tokenization.steps import DIFFICULT, call, step
+from tests.tokenization.test_families_real import copied
+
+SENTENCE = {"__type": "AddedToken", "content": "<｜begin▁of▁sentence｜>", "lstrip": False, "normalized": True}
+CASES: list[tuple[str, str, dict[str, Any], tuple[str, ...]]] = [
+    # folder, class, config, files left out
+    ("llama-2", "Llama", {"legacy": False}, ()),
+    ("llama-2", "Llama", {"add_bos_token": False, "add_eos_token": True}, ()),
+    ("llama-2", "Llama", {"add_prefix_space": False}, ()),
+    ("llama-2", "Llama", {"add_prefix_space": False, "legacy": False}, ()),
+    ("llama-2", "Llama", {"add_prefix_space": True, "legacy": False}, ()),
+    ("llama-2", "Llama", {"add_prefix_space": None, "pad_token": "<unk>", "padding_side": "right"}, ()),
+    ("llama-2", "CodeLlama", {}, ()),
+    (
+        "mistral-7b-v0.1",
+        "Llama",
+        {"sp_model_kwargs": {}, "unk_token": None, "additional_special_tokens": []},
+        (),
+    ),
+    (
+        "gpt2",  # DeepSeek's: byte-level BPE under Llama's name
+        "Llama",
+        {"bos_token": SENTENCE, "eos_token": "<|endoftext|>", "unk_token": None, "add_bos_token": True},
+        ("vocab.json", "merges.txt"),
+    ),
+    ("gpt2", "GPT2", {"add_prefix_space": True}, ()),
+    ("gpt2", "GPT2", {"add_bos_token": True, "pad_token": "<|endoftext|>"}, ()),
+    ("gpt2", "GPTNeoX", {"add_bos_token": True, "add_eos_token": True}, ()),
+    ("gpt2", "Qwen2", {"add_prefix_space": True}, ()),
+    ("qwen2.5", "Qwen2", {"bos_token": None, "errors": "replace", "split_special_tokens": False}, ()),
+    ("roberta-base", "Roberta", {"add_prefix_space": True, "trim_offsets": False}, ()),
+    ("roberta-base", "Bart", {"trim_offsets": False}, ()),
+    ("roberta-base", "Longformer", {}, ()),
+    ("t5-small", "T5", {"extra_ids": 100, "additional_special_tokens": None}, ()),
+    ("t5-small", "T5", {"add_prefix_space": False, "legacy": False}, ()),
+    ("t5-small", "MT5", {"extra_ids": 0, "additional_special_tokens": []}, ()),
+    ("albert-base-v2", "Albert", {"do_lower_case": False, "keep_accents": True}, ("tokenizer.json",)),
+    ("albert-base-v2", "XLNet", {}, ()),
+    ("deberta-v3-base", "DebertaV2", {"split_by_punct": True}, ("tokenizer.json",)),
+    ("xlm-roberta-base", "XLMRoberta", {"mask_token": "<mask>"}, ()),
+    ("xlm-roberta-base", "MBart", {"src_lang": "de_DE"}, ()),
+    ("xlm-roberta-base", "Nllb", {"src_lang": "deu_Latn", "additional_special_tokens": ["deu_Latn"]}, ()),
+    ("pegasus", "Pegasus", {"offset": 103}, ()),
+    ("gpt-neox-20b-pythia", "Bloom", {"add_prefix_space": True}, ()),
+    ("gpt-neox-20b-pythia", "Cohere", {"add_eos_token": True, "bos_token": "<|endoftext|>"}, ()),
+    ("bert-base-uncased", "Electra", {"do_lower_case": False}, ()),
+    ("bert-base-uncased", "MPNet", {"tokenize_chinese_chars": False}, ()),
+    ("bert-base-uncased", "Funnel", {}, ("tokenizer.json",)),
+]
+
+
+@pytest.fixture(scope="session")
+def library() -> Session:
+    """oxiformers with all its names."""
+    return Session("oxiformers")
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0]}-{case[1]}-{sorted(case[2])}")
+def test_settings(
+    case: tuple[str, str, dict[str, Any], tuple[str, ...]],
+    shared: Path,
+    tmp_path: Path,
+    lines: list[str],
+    library: Session,
+    oracle_457: Oracle,
+) -> None:
+    name, cls, settings, left_out = case
+    folder = copied(shared / "tokenizers" / name, tmp_path / "copy", *left_out, "special_tokens_map.json")
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({"tokenizer_class": f"{cls}Tokenizer", **settings})
+    )
+    texts = [
+        *lines,
+        *DIFFICULT,
+        "<s>a </s> <mask>b<unk> <｜begin▁of▁sentence｜> <|endoftext|>x <extra_id_0>y",
+    ]
+    names = ("all_special_tokens", "all_special_ids", "added_tokens_decoder", "__len__", "padding_side")
+    steps = [step(attribute) for attribute in (*names, "model_input_names")]
+    steps += [call(texts), call(texts[::5], texts[::-5], return_offsets_mapping=True)]
+    steps += [step("decode", list(range(start, start + 60))) for start in range(0, 6_000, 600)]
+    for change in ("add_bos_token", "add_eos_token", "src_lang"):
+        if change in settings and change != "src_lang":
+            steps += [step(change), {"do": change, "set": not settings[change]}, call(texts[::4], texts[::4])]
+    steps += [step("save_pretrained", str(tmp_path / "saved"))]
+    job = {"load": {"class": f"{cls}TokenizerFast", "path": str(folder)}, "steps": steps[:-1], "fresh": True}
+    if cls in ("GPTNeoX", "GPT2"):  # plain attributes there take no effect
+        job["steps"] = [one for one in steps[:-1] if cls == "GPTNeoX" or "set" not in one]
+    expected = oracle_457.run(job)
+    assert not (isinstance(expected[0], dict) and "error" in expected[0]), expected[0]
+    assert_same(library.run(job), expected, job["steps"])
+
+
+def test_code_with_a_gap(shared: Path, tmp_path: Path, library: Session, oracle_457: Oracle) -> None:
+    folder = copied(shared / "tokenizers" / "llama-2", tmp_path / "copy")
+    texts = ["def f(x):\n    <FILL_ME>\n    return y", "<FILL_ME>", "a<FILL_ME>", "<FILL_ME>b", "plain"]
+    steps = [call(text, **options) for text in texts for options in ({}, {"add_special_tokens": False})]
+    steps += [call(text, return_offsets_mapping=True) for text in texts]
+    steps += [step("encode_plus", "a", "b", suffix_first=True), step("encode_plus", "a", suffix="b")]
+    steps += [step("encode", texts[0]), step("tokenize", texts[0]), call(texts[:1]), call(["a"], ["b"])]
+    steps += [step("encode_plus", texts[0], suffix_first=True), step("prefix_id"), step("eot_id")]
+    steps += [
+        step(name) for name in ("prefix_token", "middle_token", "suffix_token", "eot_token", "fill_token")
+    ]
+    steps += [
+        {"do": "add_eos_token", "set": True},
+        *(call(text) for text in texts),
+        call("a <FILL_ME> <FILL_ME>"),
+    ]
+    job = {"load": {"class": "CodeLlamaTokenizerFast", "path": str(folder)}, "steps": steps, "fresh": True}
+    assert_same(library.run(job), oracle_457.run(job), steps)
+    tokenizer = library.library.CodeLlamaTokenizer.from_pretrained(folder)
+    tokenizer.save_pretrained(tmp_path / "saved")
+    again = library.library.CodeLlamaTokenizer.from_pretrained(tmp_path / "saved")
+    assert again(texts[0]) == tokenizer(texts[0])
+
+
+def test_reader_of_passages(shared: Path, tmp_path: Path, library: Session, oracle_457: Oracle) -> None:
+    folder = copied(shared / "tokenizers" / "bert-base-uncased", tmp_path / "copy", "tokenizer_config.json")
+    arguments = [
+        (["who?", "what?"], ["one", "two"], ["first text", "second text here"]),
+        ("who?", ["one", "two", "three"], ["a", "b c", "d"]),
+        ("who?", "one", "text"),
+        ("who?", "one"),
+        (["who?"], None, ["text"]),
+        ("who?",),
+    ]
+    steps = []
+    for options in ({}, {"padding": True}, {"max_length": 9, "truncation": True, "padding": "max_length"}):
+        steps += [call(*given, **options) for given in arguments]
+    job = {"load": {"class": "DPRReaderTokenizerFast", "path": str(folder)}, "steps": steps, "fresh": True}
+    assert_same(library.run(job), oracle_457.run(job), steps)
+
+
+def test_programs_are_cut(shared: Path, tmp_path: Path, library: Session, oracle_457: Oracle) -> None:
+    folder = copied(shared / "tokenizers" / "gpt2", tmp_path / "copy")
+    program = "def f():\n    return 1\n\n\ndef g():\n    pass\nprint(1)\nprint(2)\n# end\n"
+    tokenizer = library.library.CodeGenTokenizer.from_pretrained(folder)
+    ids = tokenizer(program)["input_ids"]
+    patterns = ["^#", "\n\n\n"]
+    steps = [
+        step("decode", ids, truncate_before_pattern=given) for given in (patterns, patterns[:1], [], None)
+    ]
+    steps += [step("decode", ids), call(program, return_token_type_ids=True)]
+    job = {"load": {"class": "CodeGenTokenizerFast", "path": str(folder)}, "steps": steps, "fresh": True}
+    assert_same(library.run(job), oracle_457.run(job), steps)
