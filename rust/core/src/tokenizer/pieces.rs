@@ -65,6 +65,8 @@ impl PieceCache {
         let key = match model {
             // Looking a word up there takes no longer.
             Model::WordPiece(_) | Model::WordLevel(_) => None,
+            // It gets whole texts.
+            Model::SentencePiece(_) => None,
             Model::Bpe(_) | Model::Unigram(_) => Key::new(word.as_bytes(), 0),
         };
         let Some(key) = key else {
@@ -81,6 +83,10 @@ impl PieceCache {
         }
         let before = pieces.len();
         model.tokenize(word, scratch, pieces)?;
+        // Tokens with texts of their own are not kept.
+        if !scratch.texts.is_empty() {
+            return Ok(());
+        }
         for piece in pieces.get(before..).unwrap_or_default() {
             // Bytes of a prefix or suffix can reach far beyond a word.
             if piece.end > 0xFFFF {
