@@ -251,3 +251,26 @@ def test_copies(name: str, shared: Path, library: Session) -> None:
         twin.add_tokens(["wor"])
         assert twin(texts) != before
     assert tokenizer(texts) == before
+
+
+def test_masks_of_global_attention(
+    shared: Path, tmp_path: Path, library: Session, oracle_457: Oracle
+) -> None:
+    folder = copied(shared / "tokenizers" / "roberta-base", tmp_path / "copy")
+    rows = [
+        {"input_ids": [0, 5, 6, 2], "global_attention_mask": [1, 0, 0, 0]},
+        {"input_ids": [0, 2], "global_attention_mask": [1, 0]},
+    ]
+    columns = {key: [row[key] for row in rows] for key in rows[0]}
+    steps = [
+        step("pad", given, **options)
+        for given in (rows, columns, rows[0], {"input_ids": [[1, 2], [3]]})
+        for options in (
+            {},
+            {"padding": "max_length", "max_length": 6},
+            {"return_tensors": "pt", "pad_to_multiple_of": 4},
+        )
+    ]
+    steps += [{"do": "padding_side", "set": "left"}, step("pad", rows)]
+    job = {"load": {"class": "LEDTokenizerFast", "path": str(folder)}, "steps": steps, "fresh": True}
+    compare(library, oracle_457, job)

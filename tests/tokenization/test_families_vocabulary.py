@@ -94,7 +94,19 @@ def test_marian_with_languages_and_two_vocabularies(
         vocabulary[code] = len(vocabulary)
     (folder / "vocab.json").write_text(json.dumps(vocabulary))
     marked = [">>fra<< hello", ">>xyz<< hello", ">>fra<<", "hello >>fra<<", ">>fra hello", " >>fra<< a"]
-    compare(library, oracle_457, "MarianTokenizer", folder, [call(marked), step("supported_language_codes")])
+    compare(
+        library,
+        oracle_457,
+        "MarianTokenizer",
+        folder,
+        [
+            call(marked),
+            call(marked, padding=True, return_tensors="np", truncation=True, max_length=5),
+            call(marked[:3], padding="max_length", max_length=9),
+            call(marked[3]),
+            step("supported_language_codes"),
+        ],
+    )
     order = sorted(vocabulary, key=lambda token: (token not in ("<unk>", "</s>", "<pad>"), token))
     other = {token: index for index, token in enumerate(order)}
     (folder / "target_vocab.json").write_text(json.dumps(other))
@@ -106,8 +118,8 @@ def numbered(trained: Path, folder: Path, model: str, *further: str) -> Path:
     """A folder of a sentencepiece model, and a vocab.json with fairseq's ids for most of its pieces."""
     folder.mkdir()
     shutil.copy(trained / f"{model}.model", folder / "sentencepiece.bpe.model")
-    lines = (trained / f"{model}.vocab").read_text(encoding="utf-8").splitlines()
-    pieces = [line.split("\t")[0] for line in lines][3:]
+    lines = (trained / f"{model}.vocab").read_text(encoding="utf-8").split("\n")
+    pieces = list(dict.fromkeys(line.rpartition("\t")[0] for line in lines[3:-1]))
     tokens = ["<s>", "<pad>", "</s>", "<unk>", *pieces[:400], *pieces[420:], *further]
     (folder / "vocab.json").write_text(json.dumps({token: index for index, token in enumerate(tokens)}))
     return folder

@@ -204,7 +204,7 @@ class CodeLlamaTokenizer(LlamaTokenizer):
         token = self._infilling[name]
         return None if token is None else self.convert_tokens_to_ids(token)
 
-    def __call__(  # type: ignore[override]
+    def __call__(
         self,
         text: Any = None,
         text_pair: Any = None,
