@@ -237,8 +237,16 @@ def test_characters(tmp_path: Path, library: Session, oracle_457: Oracle) -> Non
     texts = [*SLOW_TEXTS, "a \ue003b \ue000c\ue001"]
     names = ("all_special_tokens", "all_special_ids", "added_tokens_decoder", "__len__", "vocab_size")
     steps = [step(name) for name in (*names, "model_input_names", "model_max_length")]
-    steps += [call(texts), call(texts, texts[::-1]), call(texts, padding=True, return_tensors="np"), call("ab", "c")]
-    steps += [call(texts, truncation=True, max_length=9, padding="max_length"), call("ab", return_length=True)]
+    steps += [
+        call(texts),
+        call(texts, texts[::-1]),
+        call(texts, padding=True, return_tensors="np"),
+        call("ab", "c"),
+    ]
+    steps += [
+        call(texts, truncation=True, max_length=9, padding="max_length"),
+        call("ab", return_length=True),
+    ]
     steps += [call(texts, truncation="only_first", max_length=7, stride=1, return_overflowing_tokens=True)]
     steps += [step("tokenize", text) for text in texts]
     ids = [0xE000, 97, 0x65E5, 0xE003, 98, 0xE001, 0, 0]
