@@ -95,6 +95,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from .tokenization.models.albert import XLNetTokenizerFast as XLNetTokenizerFast
     from .tokenization.models.bytelevel import ByT5Tokenizer as ByT5Tokenizer
     from .tokenization.models.bytelevel import PerceiverTokenizer as PerceiverTokenizer
+    from .tokenization.models.canine import CanineTokenizer as CanineTokenizer
     from .tokenization.models.gpt2 import BloomTokenizer as BloomTokenizer
     from .tokenization.models.gpt2 import BloomTokenizerFast as BloomTokenizerFast
     from .tokenization.models.gpt2 import CodeGenTokenizer as CodeGenTokenizer
@@ -116,6 +117,9 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from .tokenization.models.marian import M2M100Tokenizer as M2M100Tokenizer
     from .tokenization.models.marian import MarianTokenizer as MarianTokenizer
     from .tokenization.models.marian import Speech2TextTokenizer as Speech2TextTokenizer
+    from .tokenization.models.own_pieces import BertGenerationTokenizer as BertGenerationTokenizer
+    from .tokenization.models.own_pieces import GPTSw3Tokenizer as GPTSw3Tokenizer
+    from .tokenization.models.own_pieces import SpeechT5Tokenizer as SpeechT5Tokenizer
     from .tokenization.models.roberta import BartTokenizer as BartTokenizer
     from .tokenization.models.roberta import BartTokenizerFast as BartTokenizerFast
     from .tokenization.models.roberta import BlenderbotTokenizer as BlenderbotTokenizer

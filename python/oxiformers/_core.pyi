@@ -182,6 +182,23 @@ class Tokenizer:
         """Pieces with their scores in the order of their ids."""
 
     @staticmethod
+    def from_sentencepiece(
+        path: str,
+        *,
+        vocab: dict[str, int] | None = None,
+        unk_token: str | None = None,
+        components: str = "{}",
+    ) -> Tokenizer:
+        """What sentencepiece itself makes of a text, its normalization included.
+
+        Args:
+            path: The model file.
+            vocab: Where ids come from, pieces that it lacks getting that of ``unk_token``; None: the file.
+            unk_token: The unknown token; None: the file's.
+            components: As in ``with_components``.
+        """
+
+    @staticmethod
     def from_wordlevel(vocab: dict[str, int], *, unk_token: str, components: str = "{}") -> Tokenizer: ...
     @staticmethod
     def from_wordpiece(

@@ -96,7 +96,7 @@ ARGUMENTS: tuple[tuple[dict[str, Any], type, str, str], ...] = (
     ({"padding": "max_length", "max_length": 10**12}, ArgumentError, "max_length", "at most"),
     ({"padding": "max_length", "max_length": 1 << 63}, ArgumentError, "max_length", "at most"),
     ({"return_tensors": "nope"}, ArgumentError, "TensorType", "pt"),
-    ({"return_tensors": "tf"}, UnsupportedError, "return_tensors", "'pt' or 'np'"),
+    ({"return_tensors": "jax"}, UnsupportedError, "return_tensors", "'pt', 'np' or 'tf'"),
 )
 
 

@@ -112,6 +112,8 @@ NAMES = [
     "llama-3",
     "qwen2.5",
     "llama-2",
+    "t5-small",
+    "xlm-roberta-base",
     "bert-base-cased",
     "whisper-tiny",
 ]

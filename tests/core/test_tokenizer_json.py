@@ -277,28 +277,39 @@ def change(tree: Tree, draw: random.Random) -> None:
         container[key] = copy.deepcopy(draw.choice(VALUES))
 
 
+KINDS = {
+    "normalizer": NORMALIZERS,
+    "pre_tokenizer": PRE_TOKENIZERS,
+    "post_processor": PROCESSORS,
+    "decoder": DECODERS,
+    "model": MODELS,
+}
+
+
 def only_they_read(tree: Tree) -> bool:
-    """What tokenizers accepts and ours does not: templates that name what is not there, with which it panics
-    when used, unknown names of components, arrays of values for objects with keys, and one id for two tokens."""
-    parts = [tree.get(name) for name in tree if name not in ("version", "added_tokens")]
+    """What tokenizers accepts and ours refuses: templates that name what is not there, with which it panics when
+    used, unknown names of components, arrays of values for objects with keys, one id for two tokens, merging at
+    random, and words of no length."""
+    if "special_tokens" in json.dumps(tree.get("post_processor")):
+        return True
+    for section, known in KINDS.items():
+        names = {item["type"] for item in nested(known) if item and "type" in item}
+        for part in nested([tree.get(section)]):
+            if isinstance(part, list):
+                return True
+            if isinstance(part, dict) and (
+                str(part.get("type", "")) not in {"", *names}
+                or part.get("type") == ""
+                or part.get("length") == 0
+                or part.get("dropout")
+            ):
+                return True
+    parts = [tree.get("truncation"), tree.get("padding")]
     parts += tree["added_tokens"] if isinstance(tree.get("added_tokens"), list) else []
     model = tree.get("model")
     vocab = model.get("vocab") if isinstance(model, dict) else None
     ids = list(vocab.values()) if isinstance(vocab, dict) else []
-    return (
-        any(isinstance(part, list) or strange_name(part) for part in nested(parts))
-        or "special_tokens" in json.dumps(tree.get("post_processor"))
-        or len({str(index) for index in ids}) < len(ids)
-    )
-
-
-def strange_name(component: Any) -> bool:
-    names = {
-        item["type"]
-        for item in nested([*NORMALIZERS, *PRE_TOKENIZERS, *PROCESSORS, *DECODERS, *MODELS])
-        if item
-    }
-    return isinstance(component, dict) and "type" in component and str(component["type"]) not in names
+    return any(isinstance(part, list) for part in parts) or len({str(index) for index in ids}) < len(ids)
 
 
 def nested(value: Any) -> Iterator[Any]:

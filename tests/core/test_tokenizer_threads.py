@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import pickle
@@ -9,6 +10,7 @@ import random
 import sys
 import threading
 import warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -20,9 +22,72 @@ from tests.core.test_tokenizer_random import base
 WORDS = ["un", "able", "unaffable", "foo", "new", "york", "a", "b", "漢", "[MASK]", ",", "zzz", "É"]
 
 
-@pytest.fixture(scope="module")
-def tokenizer() -> Tokenizer:
+def _wordpiece() -> Tokenizer:
     return Tokenizer.from_str(base(0, "BertPreTokenizer", 0))
+
+
+def _bytelevel_bpe() -> Tokenizer:
+    """Every byte, and some merges on top."""
+    shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    hidden = [byte for byte in range(256) if byte not in shown]
+    letters = [chr(byte) if byte in shown else chr(256 + hidden.index(byte)) for byte in range(256)]
+    merges = [
+        ("u", "n"),
+        ("a", "b"),
+        ("l", "e"),
+        ("ab", "le"),
+        ("Ġ", "un"),
+        ("Ġ", "a"),
+        ("f", "f"),
+        ("o", "o"),
+        ("y", "o"),
+    ]
+    tokens = dict.fromkeys([*letters, *("".join(pair) for pair in merges)])
+    vocab = {token: index for index, token in enumerate(tokens)}
+    components = {
+        "pre_tokenizer": {
+            "type": "ByteLevel",
+            "add_prefix_space": False,
+            "trim_offsets": True,
+            "use_regex": True,
+        }
+    }
+    return Tokenizer.from_bpe(vocab, merges, components=json.dumps(components))
+
+
+def _bpe() -> Tokenizer:
+    """Words that start with `▁`, unknown characters as bytes."""
+    merges = [("u", "n"), ("▁", "un"), ("a", "b"), ("l", "e"), ("ab", "le"), ("o", "o"), ("▁", "f")]
+    tokens = ["<unk>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁", *"abeflnou", *map("".join, merges)]
+    vocab = {token: index for index, token in enumerate(tokens)}
+    replace = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
+    components = {
+        "normalizer": {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"}, replace]}
+    }
+    return Tokenizer.from_bpe(
+        vocab, merges, components=json.dumps(components), unk_token="<unk>", fuse_unk=True, byte_fallback=True
+    )
+
+
+def _unigram() -> Tokenizer:
+    pieces = [
+        ("<unk>", 0.0),
+        ("▁", -2.0),
+        ("▁un", -3.0),
+        ("able", -3.5),
+        ("aff", -4.0),
+        *((c, -5.0) for c in "abefklnorwyz"),
+    ]
+    scheme = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}
+    return Tokenizer.from_unigram(pieces, unk_id=0, components=json.dumps({"pre_tokenizer": scheme}))
+
+
+@pytest.fixture(
+    scope="module", params=[_wordpiece, _bytelevel_bpe, _bpe, _unigram], ids=lambda build: build.__name__[1:]
+)
+def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
+    build: Callable[[], Tokenizer] = request.param
+    return build()
 
 
 def test_calls_do_not_see_each_other(tokenizer: Tokenizer) -> None:
@@ -127,6 +192,31 @@ def test_a_forked_process_goes_on(tokenizer: Tokenizer) -> None:
     assert queue.get() == expected
     process.join(10)
     assert process.exitcode == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_data_loaders_with_forked_workers(tokenizer: Tokenizer) -> None:
+    from torch.utils.data import DataLoader
+
+    texts = [" ".join(WORDS[index % 5 :]) * (1 + index % 9) for index in range(200)]
+    # Threads have run and words are remembered before the workers are forked.
+    expected = tokenizer.encode_batch_lists(texts)["input_ids"]
+
+    def rows(batch: list[str]) -> list[list[int]]:
+        found: list[list[int]] = tokenizer.encode_batch_lists(batch)["input_ids"]
+        return found
+
+    # datasets may be any list
+    loader: DataLoader[Any] = DataLoader(
+        texts,  # type: ignore[arg-type]
+        batch_size=8,
+        num_workers=2,
+        collate_fn=rows,
+        multiprocessing_context="fork",
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert [row for batch in loader for row in batch] == expected
 
 
 def test_pickles(tokenizer: Tokenizer) -> None:

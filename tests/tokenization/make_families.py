@@ -48,6 +48,7 @@ SENTENCEPIECE: dict[str, dict[str, Any]] = {
         "user_defined_symbols": ["(", ")", '"', "-", "."],
         "normalization_rule_name": "nmt_nfkc_cf",
     },
+    "characters": {"vocab_size": 150, "model_type": "char"},
     "llama": BYTES,
     "gemma": {
         **BYTES,

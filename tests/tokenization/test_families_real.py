@@ -232,6 +232,29 @@ def test_bytes(name: str, tmp_path: Path, library: Session, oracle_457: Oracle) 
     compare(library, oracle_457, name, tmp_path, slow_steps())
 
 
+def test_characters(tmp_path: Path, library: Session, oracle_457: Oracle) -> None:
+    library.library.CanineTokenizer().save_pretrained(tmp_path)
+    texts = [*SLOW_TEXTS, "a \ue003b \ue000c\ue001"]
+    names = ("all_special_tokens", "all_special_ids", "added_tokens_decoder", "__len__", "vocab_size")
+    steps = [step(name) for name in (*names, "model_input_names", "model_max_length")]
+    steps += [
+        call(texts),
+        call(texts, texts[::-1]),
+        call(texts, padding=True, return_tensors="np"),
+        call("ab", "c"),
+    ]
+    steps += [
+        call(texts, truncation=True, max_length=9, padding="max_length"),
+        call("ab", return_length=True),
+    ]
+    steps += [call(texts, truncation="only_first", max_length=7, stride=1, return_overflowing_tokens=True)]
+    steps += [step("tokenize", text) for text in texts]
+    ids = [0xE000, 97, 0x65E5, 0xE003, 98, 0xE001, 0, 0]
+    steps += [step("decode", ids), step("decode", ids, skip_special_tokens=True)]
+    steps += [step("convert_ids_to_tokens", ids), step("convert_tokens_to_ids", ["a", "日", "\ue003"])]
+    compare(library, oracle_457, "CanineTokenizer", tmp_path, steps)
+
+
 def test_whisper(shared: Path, library: Session, oracle_457: Oracle, tmp_path: Path) -> None:
     """Prefixes, timestamps and what decoding makes of them."""
     folder = copied(shared / "tokenizers" / "whisper-tiny", tmp_path / "copy", "multilingual.tiktoken")

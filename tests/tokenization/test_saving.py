@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from oxiformers.errors import FileError, UnsupportedError
+from oxiformers.errors import FileError, InputTypeError, UnsupportedError
 from oxiformers.tokenization import (
     AddedToken,
     BertTokenizerFast,
@@ -209,7 +209,7 @@ def test_what_cannot_be_saved(folders: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(FileError, match="file"):
         tokenizer.save_pretrained(tmp_path / "file")
-    with pytest.raises(UnsupportedError, match="push_to_hub"):
-        tokenizer.save_pretrained(tmp_path / "x", push_to_hub=True)
+    with pytest.raises(InputTypeError, match="push_to_hub"):
+        tokenizer.save_pretrained(tmp_path / "x", repo_id="me/x")
     with pytest.raises(UnsupportedError, match="WordLevel"):
         tokenizer.save_vocabulary(tmp_path)

@@ -86,7 +86,7 @@ class BertTokenizer(PreTrainedTokenizerFast):
             core = core_of(tokenizer_object, tokenizer_file, type(self).__name__)
         elif vocab_file is not None:
             settings.setdefault("clean_up_tokenization_spaces", True)
-            core = Tokenizer.from_vocab(os.fspath(vocab_file), **normalization, **names)
+            core = _without_added(Tokenizer.from_vocab(os.fspath(vocab_file), **normalization, **names))
         else:
             if vocab is None:
                 order = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
@@ -119,9 +119,9 @@ class BertTokenizer(PreTrainedTokenizerFast):
             **settings,
         )
         keep_flags(self, named_only=True)
-        self._set_template()
+        self._set_template(tokenizer_object is None and tokenizer_file is None)
 
-    def _set_template(self) -> None:
+    def _set_template(self, from_vocabulary: bool) -> None:
         """Special tokens around the sequences."""
         if self.cls_token is not None and self.sep_token is not None:
             self._core = self._core.with_bert_template(cls_token=self.cls_token, sep_token=self.sep_token)
@@ -147,6 +147,18 @@ class DistilBertTokenizer(BertTokenizer):
 
 BertTokenizerFast = BertTokenizer
 DistilBertTokenizerFast = DistilBertTokenizer
+
+
+def _without_added(core: Tokenizer) -> Tokenizer:
+    """The core without special tokens, where some are not in its vocabulary: their ids follow their names' order."""
+    if core.vocab_size(True) == core.vocab_size(False):
+        return core
+    parts = json.loads(core.components())
+    return Tokenizer.from_wordpiece(
+        core.vocab(False),
+        unk_token=parts["model"]["unk_token"],
+        components=json.dumps({name: parts[name] for name in ("normalizer", "pre_tokenizer", "decoder")}),
+    )
 
 
 def _wordpiece_json(vocab: Mapping[str, int], unk_token: str) -> str:

@@ -386,7 +386,7 @@ def _columns(core: Tokenizer, inputs: Inputs, call: _Call) -> dict[str, Any]:
     except ArgumentError as error:
         if error.key != "padding":
             raise
-        if call.tensor_type is TensorType.PYTORCH:
+        if call.tensor_type is not TensorType.NUMPY:
             raise unequal_rows("input_ids") from error
     # NumPy holds rows of unequal length as an array of arrays
     import numpy as np

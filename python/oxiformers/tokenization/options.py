@@ -50,10 +50,11 @@ class TruncationStrategy(_NamedChoice):
 
 
 class TensorType(_NamedChoice):
-    """The values of the `return_tensors` argument: PyTorch or NumPy."""
+    """The values of the `return_tensors` argument: PyTorch, NumPy or TensorFlow."""
 
     PYTORCH = "pt"
     NUMPY = "np"
+    TENSORFLOW = "tf"
 
 
 CorePadding = Literal["longest", "max_length"]
@@ -96,7 +97,7 @@ _TRUNCATION: dict[Any, CoreTruncation | None] = {
     "only_second": "only_second",
     "do_not_truncate": None,
 }
-_TENSORS = {"pt": TensorType.PYTORCH, "np": TensorType.NUMPY}
+_TENSORS = {kind.value: kind for kind in TensorType}
 
 
 def resolve_padding(padding: bool | str | PaddingStrategy | None) -> CorePadding | None:
@@ -122,11 +123,11 @@ def resolve_tensor_type(return_tensors: str | TensorType | None) -> TensorType |
     try:
         return _TENSORS[return_tensors]
     except (KeyError, TypeError):
-        if return_tensors in ("tf", "jax", "mlx"):
+        if return_tensors in ("jax", "mlx"):
             raise UnsupportedError(
-                f"return_tensors={return_tensors!r} is not supported: take 'pt', or 'np', which others read",
+                f"return_tensors={return_tensors!r} is not supported: take 'np', which the others read",
                 key="return_tensors",
-                expected="'pt' or 'np'",
+                expected="'pt', 'np' or 'tf'",
                 actual=repr(return_tensors),
             ) from None
         return TensorType(return_tensors)

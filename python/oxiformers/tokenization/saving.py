@@ -89,6 +89,8 @@ def tokenizer_config(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
             config[side] = getattr(tokenizer, side)
     if tokenizer.split_special_tokens:
         config["split_special_tokens"] = True
+    if tokenizer.chat_control_tokens is not None:
+        config["chat_control_tokens"] = list(tokenizer.chat_control_tokens)
     for name, token in tokenizer.special_tokens_map.items():
         if name in NAMED_TOKENS:
             config[name] = token

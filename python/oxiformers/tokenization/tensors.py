@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, UnsupportedError
 from .options import TensorType
 
 if TYPE_CHECKING:
@@ -94,9 +94,33 @@ def ragged_array(rows: list[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
     return result
 
 
+def to_tensorflow(value: Any, key: str) -> Any:
+    """Nested lists of numbers, or an array, as a TensorFlow tensor; integers as int32, as TensorFlow makes them.
+
+    Raises UnsupportedError where TensorFlow is not installed.
+    """
+    try:
+        import tensorflow  # type: ignore[import-not-found, import-untyped, unused-ignore]
+    except ImportError as error:
+        raise UnsupportedError(
+            "return_tensors='tf' needs TensorFlow: install it with `pip install tensorflow`",
+            key="return_tensors",
+            expected="tensorflow",
+        ) from error
+    if tensorflow.is_tensor(value):
+        return value
+    array = to_numpy(value, key)
+    if array.dtype == object:
+        raise unequal_rows(key)
+    integers = array.dtype == np.int64
+    return tensorflow.constant(array, dtype=tensorflow.int32 if integers else None)
+
+
 def convert(value: Any, key: str, tensor_type: TensorType) -> Any:
     """One value of a batch as a tensor of that type."""
-    return to_torch(value, key) if tensor_type is TensorType.PYTORCH else to_numpy(value, key)
+    if tensor_type is TensorType.PYTORCH:
+        return to_torch(value, key)
+    return to_tensorflow(value, key) if tensor_type is TensorType.TENSORFLOW else to_numpy(value, key)
 
 
 def _is_empty(value: Any) -> bool:

@@ -9,10 +9,11 @@ from typing import Any, ClassVar, Self
 
 from .._core import Tokenizer
 from ..errors import ArgumentError, InputTypeError
-from ..hub import refuse_push
 from . import loading, saving
 from .batch import BatchEncoding
 from .calls import TextCalls
+from .chat import ChatTemplates
+from .legacy import LegacyCalls
 from .options import (
     VERY_LARGE_INTEGER,
     PaddingStrategy,
@@ -23,11 +24,12 @@ from .options import (
 )
 from .padding import PadOptions, columns_of, pad_columns
 from .prepare import PreparesIds
+from .pushing import PushesToHub, push_arguments, upload
 from .special_tokens import as_added_token, text_of
 from .vocabulary import Vocabulary
 
 
-class PreTrainedTokenizerFast(Vocabulary, TextCalls, PreparesIds):
+class PreTrainedTokenizerFast(Vocabulary, TextCalls, PreparesIds, ChatTemplates, PushesToHub, LegacyCalls):
     """A tokenizer with the interface of transformers' fast tokenizers, over the compiled core.
 
     The core is immutable: truncation, padding and special tokens are arguments of a call, and adding tokens
@@ -108,6 +110,7 @@ class PreTrainedTokenizerFast(Vocabulary, TextCalls, PreparesIds):
         if isinstance(template, (list, tuple)):
             template = {entry["name"]: entry["template"] for entry in template}
         self.chat_template: str | dict[str, str] | None = template
+        self.chat_control_tokens: list[str] | None = settings.pop("chat_control_tokens", None)
         self._add([token for _, token in sorted(added.items())])
         known = {token.content for _, token in self._core.added_tokens}
         named = {text_of(token) for _, token in self._set_tokens()}
@@ -146,6 +149,7 @@ class PreTrainedTokenizerFast(Vocabulary, TextCalls, PreparesIds):
         legacy_format: bool | None = None,
         filename_prefix: str | None = None,
         push_to_hub: bool = False,
+        **upload_options: Any,
     ) -> tuple[str, ...]:
         """Writes the tokenizer's files: transformers 4.57 and 5 read them back.
 
@@ -156,14 +160,24 @@ class PreTrainedTokenizerFast(Vocabulary, TextCalls, PreparesIds):
             save_directory: the folder; made where it is missing.
             legacy_format: False leaves vocab.txt out.
             filename_prefix: put before each name, with a hyphen.
+            push_to_hub: whether the files are uploaded to the Hub as well.
+            **upload_options: `repo_id`, the folder's name by default, and what `push_to_hub` takes besides.
 
         Returns:
             The paths written.
         """
-        refuse_push(push_to_hub)
-        return saving.save_tokenizer(
-            self, Path(save_directory), filename_prefix or "", legacy_format is not False
-        )
+        if upload_options and not push_to_hub:
+            raise InputTypeError(
+                f"save_pretrained takes {next(iter(upload_options))}= only with push_to_hub=True",
+                key=next(iter(upload_options)),
+                expected="push_to_hub=True beside it",
+            )
+        folder = Path(save_directory)
+        target = push_arguments(folder, upload_options) if push_to_hub else None
+        paths = saving.save_tokenizer(self, folder, filename_prefix or "", legacy_format is not False)
+        if target is not None:
+            upload(folder, paths, target[0], **target[1])
+        return paths
 
     def save_vocabulary(
         self, save_directory: str | os.PathLike[str], filename_prefix: str | None = None

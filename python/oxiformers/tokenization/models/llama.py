@@ -204,31 +204,41 @@ class CodeLlamaTokenizer(LlamaTokenizer):
         token = self._infilling[name]
         return None if token is None else self.convert_tokens_to_ids(token)
 
-    def encode_plus(
+    def __call__(
         self,
-        text: Any,
+        text: Any = None,
         text_pair: Any = None,
+        *further: Any,
         suffix_first: bool = False,
-        add_special_tokens: bool = True,
         **kwargs: Any,
     ) -> BatchEncoding:
-        """A text, or what comes before and after a gap in one.
+        """A call as of `PreTrainedTokenizerFast`; a single text may have a gap.
 
         Args:
-            text: a text; where it holds `fill_token`, what stands before and after that.
-            text_pair: what comes after the gap; `suffix` is another name.
-            suffix_first: whether that is put first.
-            add_special_tokens: whether bos_token and eos_token are put around.
-            **kwargs: as in a call.
+            text: a text or a batch; where a single text holds `fill_token`, that is the gap.
+            text_pair: what comes after the gap, for a single text; `suffix` is another name.
+            *further: as there.
+            suffix_first: whether what comes after the gap is put first.
+            **kwargs: as there.
         """
         text_pair = kwargs.pop("suffix", text_pair)
+        if not isinstance(text, str) or further or kwargs.get("is_split_into_words"):
+            return super().__call__(text, text_pair, *further, **kwargs)
         if self.fill_token is not None and text_pair is None and self.fill_token in text:
-            text, text_pair = text.split(self.fill_token)
-        if text_pair is None or len(text_pair) < 1:
-            return super().encode_plus(text, text_pair, add_special_tokens=add_special_tokens, **kwargs)
+            parts = text.split(self.fill_token)
+            if len(parts) > 2:
+                raise ArgumentError(
+                    f"a text may have one gap, and this one holds {self.fill_token!r} {len(parts) - 1} times",
+                    key="text",
+                    expected=f"{self.fill_token!r} once",
+                    actual=f"{len(parts) - 1} times",
+                )
+            text, text_pair = parts
+        if not text_pair:
+            return super().__call__(text, text_pair, **kwargs)
         twin = self.__copy__()
-        twin._core = self._infilling_core(suffix_first, add_special_tokens)
-        return LlamaTokenizer.encode_plus(twin, " " + text, text_pair, add_special_tokens=True, **kwargs)
+        twin._core = self._infilling_core(suffix_first, kwargs.pop("add_special_tokens", True))
+        return LlamaTokenizer.__call__(twin, " " + text, text_pair, **kwargs)
 
     def _infilling_core(self, suffix_first: bool, add_special_tokens: bool) -> Tokenizer:
         prefix, suffix, middle = self.prefix_token, self.suffix_token, self.middle_token

@@ -195,11 +195,35 @@ class MarianTokenizer(VocabularyTokenizer):
         return Pieces(self._paths["target_spm"])
 
     def _encode(self, inputs: Inputs, call: Any, core: Tokenizer) -> BatchEncoding:
-        rows = [*inputs.texts, *(inputs.pairs or ())]
-        if not any(isinstance(text, str) and text.startswith(">>") and "<<" in text for text in rows):
+        rows = [text for text in (*inputs.texts, *(inputs.pairs or ())) if isinstance(text, str)]
+        first = [text for text in rows if text.startswith(">>") and "<<" in text]
+        if not first:
             return super()._encode(inputs, call, core)
         codes = [AddedToken(code, normalized=False) for code in self.supported_language_codes]
+        if len(inputs.texts) > 1 and any(code.content in text[1:] for text in rows for code in codes):
+            return self._encode_apart(inputs, call, core)  # a code counts at the start of a text alone
         return super()._encode(with_texts(inputs, self._known_code), call, core.with_added_tokens(codes))
+
+    def _encode_apart(self, inputs: Inputs, call: Any, core: Tokenizer) -> BatchEncoding:
+        """Each row by itself, then padded together."""
+        padding = {key: value for key, value in call.core.items() if key.startswith("pad")}
+        cut = {key: value for key, value in call.core.items() if key not in padding}
+        pairs = inputs.pairs or [None] * len(inputs.texts)
+        parts = [
+            self._encode(Inputs([text], [pair], True), call._replace(core=cut, tensor_type=None), core).data
+            for text, pair in zip(inputs.texts, pairs, strict=True)
+        ]
+        data: dict[str, Any] = {key: [row for part in parts for row in part[key]] for key in parts[0]}
+        if "padding" in padding:
+            side = padding.get("padding_side")
+            multiple = padding.get("pad_to_multiple_of")
+            kept = {
+                "padding_side": side,
+                "pad_to_multiple_of": multiple,
+                "max_length": call.core.get("max_length"),
+            }
+            data = dict(self.pad(data, padding["padding"], **kept))
+        return BatchEncoding(data, tensor_type=call.tensor_type)
 
     def _known_code(self, text: str) -> str:
         """A language at the start that the model does not have is unknown."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from ..batch import BatchEncoding
+from ..padding import columns_of
+from ..tensors import to_python
 from .components import Component, components_of, template, with_components
 from .family import PLAIN, TAKES_SPACE, BertTemplate, Flags, RobertaTemplate, plain_flags, required_ids
 from .gpt2 import ByteLevelTokenizer
@@ -82,7 +85,27 @@ class MvpTokenizer(RobertaTokenizer):
 
 
 class LEDTokenizer(BartTokenizer):
-    """LED's tokenizer: BART's."""
+    """LED's tokenizer: BART's; `pad` pads a `global_attention_mask` too, with -1."""
+
+    def pad(  # type: ignore[override]
+        self, encoded_inputs: Any, padding: Any = True, *, return_tensors: Any = None, **kwargs: Any
+    ) -> BatchEncoding:
+        """As of `PreTrainedTokenizerFast`; -1 in `global_attention_mask` stands for padding."""
+        name = "global_attention_mask"
+        columns = columns_of(encoded_inputs, self.model_input_names[0])
+        if name not in columns:
+            return super().pad(encoded_inputs, padding, return_tensors=return_tensors, **kwargs)
+        masks = to_python(columns.pop(name))
+        batch = super().pad(columns, padding, **kwargs)
+        lengths = [len(row) for row in batch["input_ids"]] if masks and isinstance(masks[0], list) else None
+        rows = masks if lengths is not None else [masks]
+        wanted = lengths if lengths is not None else [len(batch["input_ids"])]
+        padded = []
+        for row, length in zip(rows, wanted, strict=True):
+            further = [-1] * (length - len(row))
+            padded.append([*row, *further] if self.padding_side == "right" else [*further, *row])
+        batch[name] = padded if lengths is not None else padded[0]
+        return BatchEncoding(dict(batch), tensor_type=return_tensors)
 
 
 class BlenderbotTokenizer(RobertaTokenizer):

@@ -86,7 +86,8 @@ class WhisperTokenizer(ByteLevelTokenizer):
         tokens = self.convert_ids_to_tokens(ids)
         eos = self.eos_token
         before = " ".join(f"{token}:0" for token in tokens)
-        around = {**dict(zip(tokens, ids, strict=True)), **self._ids(eos)}
+        around: dict[str, int | None] = {str(token): index for token, index in zip(tokens, ids, strict=True)}
+        around.update(self._ids(eos))
         return template(f"{before} $A:0 {eos}:0", f"{before} $A:0 $B:1 {eos}:1", around)
 
     @property

@@ -131,8 +131,9 @@ class _OtherTokens(BertTokenizer):
     def _template(self) -> Component:
         raise NotImplementedError
 
-    def _set_template(self) -> None:
-        self._core = with_components(self._core, post_processor=self._template())
+    def _set_template(self, from_vocabulary: bool) -> None:
+        if from_vocabulary:
+            self._core = with_components(self._core, post_processor=self._template())
 
 
 class FunnelTokenizer(_OtherTokens):

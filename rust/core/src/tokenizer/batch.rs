@@ -19,7 +19,7 @@ pub enum Sequence<'t> {
 }
 
 impl Sequence<'_> {
-    fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
             Self::Words(words) => words.iter().map(|word| word.len() + 1).sum(),

@@ -40,6 +40,16 @@ impl Encoding {
         self.ids.is_empty()
     }
 
+    /// Makes room for further tokens.
+    pub fn reserve(&mut self, tokens: usize) {
+        self.ids.reserve(tokens);
+        self.type_ids.reserve(tokens);
+        self.offsets.reserve(tokens);
+        self.words.reserve(tokens);
+        self.special.reserve(tokens);
+        self.attention.reserve(tokens);
+    }
+
     /// Appends a token of type 0 from the text.
     pub fn push(&mut self, id: u32, offsets: (u32, u32), word: u32) {
         self.ids.push(id);

@@ -7,6 +7,7 @@ mod arrays;
 mod base64;
 mod batch;
 mod byte_alphabet;
+mod cache;
 mod decoder;
 mod encoding;
 mod formats;
@@ -18,6 +19,7 @@ mod model;
 mod normalizer;
 mod padding;
 mod pattern;
+mod pieces;
 mod plain;
 mod post_processor;
 mod pre_tokenizer;
@@ -38,7 +40,7 @@ pub use formats::{
     NormalizerSpec, PieceKind, SavedPadding, SavedTruncation, SentencePieceAlgorithm, SentencePieceModel,
     SpecialPiece, Tiktoken, VocabOptions, read_merges, read_tiktoken,
 };
-pub use model::{Bpe, Model, Scratch, Unigram, WordLevel, WordPiece, bpe};
+pub use model::{Bpe, Model, Scratch, SentencePiece, Unigram, WordLevel, WordPiece, bpe};
 pub use normalizer::{BertNormalizer, Form, Normalizer, Precompiled, Replace, Strip};
 pub use padding::{Padding, PaddingLength};
 pub use pattern::Pattern;
@@ -53,6 +55,7 @@ pub use vocab::Vocab;
 use crate::{Error, Result, parallel};
 use added_tokens::AddedVocabulary;
 use ids::Way;
+use pieces::PieceCache;
 use std::sync::Arc;
 
 /// A side of a text or a row.
@@ -75,6 +78,8 @@ pub struct Tokenizer {
     added: AddedVocabulary,
     truncation: Option<SavedTruncation>,
     padding: Option<SavedPadding>,
+    /// The tokens of words met before.
+    pieces: Arc<PieceCache>,
     /// Set where the components allow a short way to ids.
     way: Option<Arc<Way>>,
 }
@@ -91,12 +96,13 @@ impl Tokenizer {
         let mut tokenizer = Self {
             normalizer,
             pre_tokenizer,
-            model: Arc::new(model),
             post_processor: None,
             decoder,
             added: AddedVocabulary::default(),
             truncation: None,
             padding: None,
+            pieces: Arc::new(PieceCache::new(&model)),
+            model: Arc::new(model),
             way: None,
         };
         tokenizer.added.add(added, &tokenizer.model, tokenizer.normalizer.as_ref())?;

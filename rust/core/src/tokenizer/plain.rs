@@ -80,6 +80,8 @@ struct Target<'e> {
     next: u32,
     pieces: Vec<Piece>,
     scratch: Scratch,
+    /// Numbers of a remembered word.
+    found: Vec<u32>,
     /// For tokens that reach beyond their word.
     beyond: Place<'e>,
     /// How many more bytes the texts of added tokens may add up to.
@@ -114,6 +116,8 @@ impl Tokenizer {
     /// The tokens of a sequence, of type 0, before truncation and post-processing.
     pub(super) fn encode_sequence(&self, sequence: &Sequence<'_>, scope: Scope) -> Result<Encoding> {
         let mut encoding = Encoding::default();
+        // Most tokens are longer than this, of what most texts are made of.
+        encoding.reserve(scope.limit.unwrap_or(usize::MAX).min(sequence.bytes() / 4));
         match sequence {
             Sequence::Text(text) => self.encode_text(text, None, scope, &mut encoding)?,
             Sequence::Words(words) => {
@@ -150,6 +154,7 @@ impl Tokenizer {
             next: 0,
             pieces: Vec::new(),
             scratch: Scratch::default(),
+            found: Vec::new(),
             beyond: Place { text, byte: 0, character: 0 },
             room: text.len().saturating_mul(SHARES).saturating_add(SHARED),
         };
@@ -241,15 +246,15 @@ impl Tokenizer {
             }
             target.pieces.clear();
             let text = words.text.slice(word.clone());
-            self.model.tokenize(text, &mut target.scratch, &mut target.pieces)?;
+            let Target { scratch, found, pieces, .. } = &mut *target;
+            self.pieces.tokenize(&self.model, text, scratch, found, pieces)?;
             let number = target.word();
             let length = word.len();
+            let first = target.encoding.len();
+            let texts = target.scratch.texts.drain(..);
+            target.encoding.texts.extend(texts.map(|(index, text)| ((first + index) as u32, text)));
             for piece in &target.pieces {
                 let range = word.start + piece.start as usize..word.start + piece.end as usize;
-                let text = words.text.slice(range.clone());
-                if self.model.is_surface(piece.id, text) && self.usual_text(piece.id) != Some(text) {
-                    target.encoding.texts.push((target.encoding.len() as u32, text.into()));
-                }
                 let offsets = if piece.end as usize <= length {
                     words.text.original(range)
                 } else {

@@ -7,6 +7,8 @@ pub fn is_removed(c: char) -> bool {
     match c {
         '\t' | '\n' | '\r' => false,
         '\0' | '\u{FFFD}' => true,
+        // The table is searched for others alone.
+        _ if c.is_ascii() => c.is_ascii_control(),
         _ => c.is_other(),
     }
 }
@@ -28,12 +30,12 @@ pub fn is_ideograph(c: char) -> bool {
 
 /// Mn, which `strip_accents` removes after canonical decomposition.
 pub fn is_accent(c: char) -> bool {
-    c.is_mark_nonspacing()
+    !c.is_ascii() && c.is_mark_nonspacing()
 }
 
 /// What BertPreTokenizer isolates: ASCII punctuation (symbols such as `$` included) and the P categories.
 pub fn is_punctuation(c: char) -> bool {
-    c.is_ascii_punctuation() || c.is_punctuation()
+    if c.is_ascii() { c.is_ascii_punctuation() } else { c.is_punctuation() }
 }
 
 /// `\w` of a Unicode regular expression.

@@ -5,7 +5,7 @@ use crate::error::{detach, input_type_error, to_py};
 use oxiformers_core::Error;
 use oxiformers_core::tokenizer::bpe::BpeOptions;
 use oxiformers_core::tokenizer::{
-    Bpe, Model, Tokenizer, Unigram, Vocab, WordLevel, WordPiece, read_merges, read_tiktoken,
+    Bpe, Model, SentencePiece, Tokenizer, Unigram, Vocab, WordLevel, WordPiece, read_merges, read_tiktoken,
 };
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
@@ -134,6 +134,22 @@ pub(super) fn unigram(
     detach(vocab.py(), || {
         let model = Unigram::new(&pieces, unk_id, byte_fallback)?;
         Tokenizer::from_model(Model::Unigram(model), components)
+    })
+}
+
+pub(super) fn sentencepiece(
+    py: Python<'_>,
+    path: &str,
+    vocab: Option<&Bound<'_, PyAny>>,
+    unk_token: Option<&str>,
+    components: &str,
+) -> PyResult<Tokenizer> {
+    let pairs = vocab.map(vocabulary).transpose()?;
+    detach(py, || {
+        let file = std::fs::read(path).map_err(|error| Error::io(path, error))?;
+        let vocab = pairs.map(|pairs| build(&pairs)).transpose()?;
+        let model = SentencePiece::new(file, path, vocab, unk_token)?;
+        Tokenizer::from_model(Model::SentencePiece(Box::new(model)), components)
     })
 }
 

@@ -140,6 +140,18 @@ impl PyTokenizer {
     }
 
     #[staticmethod]
+    #[pyo3(signature = (path, *, vocab=None, unk_token=None, components="{}"))]
+    fn from_sentencepiece(
+        py: Python<'_>,
+        path: &str,
+        vocab: Option<&Bound<'_, PyAny>>,
+        unk_token: Option<&str>,
+        components: &str,
+    ) -> PyResult<Self> {
+        build::sentencepiece(py, path, vocab, unk_token, components).map(Self::wrap)
+    }
+
+    #[staticmethod]
     #[pyo3(signature = (vocab, *, unk_token, components="{}"))]
     fn from_wordlevel(vocab: &Bound<'_, PyAny>, unk_token: &str, components: &str) -> PyResult<Self> {
         build::word_level(vocab, unk_token, components).map(Self::wrap)

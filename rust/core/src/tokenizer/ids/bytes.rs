@@ -1,8 +1,8 @@
 //! Byte-level tokenizers without their alphabet: words of raw bytes go to the model.
 
-use super::cache::{Cache, Key};
 use crate::Result;
 use crate::tokenizer::Tokenizer;
+use crate::tokenizer::cache::{Cache, Key};
 use crate::tokenizer::model::{Model, Scratch};
 use crate::tokenizer::pattern::{Pattern, Scanner};
 use crate::tokenizer::pre_tokenizer::{Behavior, PreTokenizer, Split};

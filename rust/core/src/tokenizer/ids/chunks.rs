@@ -1,10 +1,10 @@
 //! The way to ids by way of parts: a text is cut where that changes nothing, and what a part becomes is remembered.
 
 use super::bytes::ByteWords;
-use super::cache::{Cache, Key, LONGEST_PACKED};
 use super::cut::Cut;
 use crate::Result;
 use crate::tokenizer::Tokenizer;
+use crate::tokenizer::cache::{Cache, Key, LONGEST_PACKED};
 use crate::tokenizer::model::Scratch;
 use crate::tokenizer::plain::{Part, Scope};
 use crate::tokenizer::text::Edges;
@@ -40,7 +40,7 @@ const WORD: u8 = 8;
 impl Chunks {
     /// None where texts can't be cut.
     pub fn new(tokenizer: &Tokenizer) -> Option<Self> {
-        Some(Self { cut: Cut::new(tokenizer)?, cache: Cache::new(), bytes: ByteWords::new(tokenizer) })
+        Some(Self { cut: Cut::new(tokenizer)?, cache: Cache::default(), bytes: ByteWords::new(tokenizer) })
     }
 
     /// Whether the start of a text can be worked through without knowing its end.

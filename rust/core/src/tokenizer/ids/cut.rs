@@ -49,7 +49,10 @@ impl Cut {
         match (place, &*tokenizer.model) {
             (Place::Boundary, _) => Some(cut),
             (Place::Inside(marker), Model::Bpe(model)) => model.no_token_crosses(marker).then_some(cut),
-            (Place::Inside(_), Model::WordPiece(_) | Model::WordLevel(_) | Model::Unigram(_)) => None,
+            (
+                Place::Inside(_),
+                Model::WordPiece(_) | Model::WordLevel(_) | Model::Unigram(_) | Model::SentencePiece(_),
+            ) => None,
         }
     }
 

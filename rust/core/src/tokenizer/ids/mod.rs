@@ -4,7 +4,6 @@
 //! and the plain way is taken.
 
 mod bytes;
-mod cache;
 mod characters;
 mod chunks;
 mod cut;

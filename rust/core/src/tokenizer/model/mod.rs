@@ -1,12 +1,14 @@
 //! Models: a word to its tokens.
 
 pub mod bpe;
+mod sentencepiece;
 mod trie;
 mod unigram;
 mod wordlevel;
 mod wordpiece;
 
 pub use bpe::Bpe;
+pub use sentencepiece::SentencePiece;
 pub(super) use trie::Trie;
 pub use unigram::Unigram;
 pub use wordlevel::WordLevel;
@@ -17,6 +19,7 @@ use super::vocab::Vocab;
 use crate::{Error, Result};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
+use std::sync::Arc;
 
 /// One token of a word: its id and its bytes, counted from the word's start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +39,9 @@ pub struct Scratch {
     /// For [`Bpe::ids`] and [`Bpe::ids_of_bytes`].
     pub bpe: bpe::Scratch,
     lattice: unigram::Lattice,
+    sentencepiece: sentencepiece::Buffers,
+    /// Of the word last tokenized: tokens, by their place in it, whose text is not what the vocabulary says.
+    pub texts: Vec<(usize, Arc<str>)>,
 }
 
 /// The tokenization algorithm with its vocabulary.
@@ -49,6 +55,8 @@ pub enum Model {
     Bpe(Bpe),
     /// The pieces of the highest score.
     Unigram(Unigram),
+    /// What sentencepiece makes of a text, normalization included.
+    SentencePiece(Box<SentencePiece>),
 }
 
 impl Model {
@@ -68,6 +76,9 @@ impl Model {
             ("BPE", _) => Bpe::read(node).map(Self::Bpe),
             ("WordPiece", _) => WordPiece::read(node).map(Self::WordPiece),
             ("WordLevel", _) => WordLevel::read(node).map(Self::WordLevel),
+            ("SentencePiece", _) => {
+                SentencePiece::read(node).map(|model| Self::SentencePiece(Box::new(model)))
+            }
             ("Unigram", _) => Unigram::read(node).map(Self::Unigram),
             (_, Some(tag)) => Err(tag.unknown(&["BPE", "WordPiece", "WordLevel", "Unigram"])),
             (_, None) => Err(node.mismatch("a model")),
@@ -81,6 +92,7 @@ impl Model {
             Self::WordLevel(_) => "WordLevel",
             Self::Bpe(_) => "BPE",
             Self::Unigram(_) => "Unigram",
+            Self::SentencePiece(_) => "SentencePiece",
         }
     }
 
@@ -91,6 +103,7 @@ impl Model {
             Self::WordLevel(model) => model.vocab(),
             Self::Bpe(model) => model.vocab(),
             Self::Unigram(model) => model.vocab(),
+            Self::SentencePiece(model) => model.vocab(),
         }
     }
 
@@ -101,14 +114,7 @@ impl Model {
             Self::WordLevel(model) => Some(model.unk_token()),
             Self::Bpe(model) => model.unk_token(),
             Self::Unigram(model) => model.unk_id().and_then(|id| model.vocab().token(id)),
-        }
-    }
-
-    /// Whether a token's text is what it stands for and not what the vocabulary says.
-    pub fn is_surface(&self, id: u32, text: &str) -> bool {
-        match self {
-            Self::Unigram(model) => model.is_unknown(id, text),
-            Self::WordPiece(_) | Self::WordLevel(_) | Self::Bpe(_) => false,
+            Self::SentencePiece(model) => Some(model.unk_token()),
         }
     }
 
@@ -119,11 +125,15 @@ impl Model {
             Self::WordLevel(model) => model.options(),
             Self::Bpe(model) => model.options(),
             Self::Unigram(model) => model.options(),
+            Self::SentencePiece(model) => model.options(),
         }
     }
 
-    /// Appends the tokens of a non-empty word. Fails where the word needs the unknown token and there is none.
+    /// Appends the tokens of a non-empty word and leaves in `scratch` the texts that are not the vocabulary's. Fails
+    /// where the word needs the unknown token and there is none.
     pub fn tokenize(&self, word: &str, scratch: &mut Scratch, pieces: &mut Vec<Piece>) -> Result<()> {
+        let Scratch { bpe, lattice, sentencepiece, texts, .. } = scratch;
+        texts.clear();
         let before = pieces.len();
         let unknown = match self {
             Self::WordPiece(model) => {
@@ -138,9 +148,22 @@ impl Model {
                 model.unk_id()
             }
             Self::WordLevel(model) => model.vocab().id(word).or(model.unk_id()),
-            Self::Bpe(model) => return model.tokenize(word, &mut scratch.bpe, pieces),
+            Self::Bpe(model) => return model.tokenize(word, bpe, pieces),
             Self::Unigram(model) => {
-                return model.tokenize(word, &mut scratch.lattice, |piece| pieces.push(piece));
+                return model.tokenize(word, lattice, |piece| {
+                    let text = word.get(piece.start as usize..piece.end as usize).unwrap_or_default();
+                    if model.is_unknown(piece.id, text) && model.vocab().token(piece.id) != Some(text) {
+                        texts.push((pieces.len() - before, text.into()));
+                    }
+                    pieces.push(piece);
+                });
+            }
+            Self::SentencePiece(model) => {
+                model.tokenize(word, sentencepiece, |piece, text| {
+                    texts.extend(text.map(|text| (pieces.len() - before, text.into())));
+                    pieces.push(piece);
+                });
+                return Ok(());
             }
         };
         pieces.truncate(before);
@@ -155,6 +178,10 @@ impl Model {
             Self::Bpe(model) => return model.ids(word, &mut scratch.bpe, ids),
             Self::Unigram(model) => {
                 return model.tokenize(word, &mut scratch.lattice, |piece| ids.push(piece.id));
+            }
+            Self::SentencePiece(model) => {
+                model.tokenize(word, &mut scratch.sentencepiece, |piece, _| ids.push(piece.id));
+                return Ok(());
             }
             Self::WordPiece(_) | Self::WordLevel(_) => {}
         }
@@ -191,6 +218,7 @@ impl Serialize for Model {
             Self::WordLevel(model) => model.serialize(serializer),
             Self::Bpe(model) => model.serialize(serializer),
             Self::Unigram(model) => model.serialize(serializer),
+            Self::SentencePiece(model) => model.serialize(serializer),
         }
     }
 }

@@ -81,20 +81,28 @@ impl CharsMap {
 
     /// What the shortest text of the map that `bytes` starts with becomes.
     pub fn find(&self, bytes: &[u8]) -> Option<&str> {
-        let mut at = self.cells.first()?.offset();
-        for byte in bytes.iter().take_while(|byte| **byte != 0) {
-            at ^= usize::from(*byte);
-            let cell = self.cells.get(at)?;
-            if cell.label() != u32::from(*byte) {
-                return None;
-            }
-            at ^= cell.offset();
-            if cell.ends() {
-                let text = self.texts.get(self.cells.get(at)?.value()..)?;
-                return text.split('\0').next();
-            }
-        }
-        None
+        self.matches(bytes).next().map(|found| found.1)
+    }
+
+    /// The length of the longest text of the map that `bytes` starts with, and what it becomes.
+    pub fn longest(&self, bytes: &[u8]) -> Option<(usize, &str)> {
+        self.matches(bytes).last()
+    }
+
+    /// The texts of the map that `bytes` starts with, the shortest first.
+    fn matches(&self, bytes: &[u8]) -> impl Iterator<Item = (usize, &str)> {
+        let root = self.cells.first().map(|root| root.offset());
+        let steps = bytes.iter().take_while(|byte| **byte != 0).scan(root, |at, byte| {
+            let place = (*at)? ^ usize::from(*byte);
+            let cell = self.cells.get(place).filter(|cell| cell.label() == u32::from(*byte))?;
+            let next = place ^ cell.offset();
+            *at = Some(next);
+            Some(cell.ends().then_some(next))
+        });
+        steps.zip(1..).filter_map(|(value, length)| {
+            let text = self.texts.get(self.cells.get(value?)?.value()..)?;
+            Some((length, text.split('\0').next()?))
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Normalizers: what is done to a text before it is split.
 
 mod bert;
-mod charsmap;
+pub(super) mod charsmap;
 mod forms;
 mod precompiled;
 mod replace;

@@ -67,12 +67,13 @@ impl Key {
     }
 }
 
-impl Cache {
-    /// An empty one.
-    pub fn new() -> Self {
+impl Default for Cache {
+    fn default() -> Self {
         Self { small: Table::new(), large: Table::new(), seed: Seed::get() }
     }
+}
 
+impl Cache {
     /// Appends the ids of a text. False: it is not here.
     #[inline]
     pub fn get(&self, key: &Key, ids: &mut Vec<u32>) -> bool {
@@ -242,7 +243,7 @@ mod tests {
 
     #[test]
     fn gives_back_what_was_put() {
-        let cache = Cache::new();
+        let cache = Cache::default();
         for length in 0..=LONGEST {
             let text = "x".repeat(length);
             for count in 0..9 {
@@ -258,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_text_is_not_its_start_with_zeros() {
-        let cache = Cache::new();
+        let cache = Cache::default();
         put(&cache, "a", 0, &[1]);
         put(&cache, "a\0", 0, &[2]);
         assert_eq!((get(&cache, "a", 0), get(&cache, "a\0", 0)), (Some(vec![1]), Some(vec![2])));
@@ -266,7 +267,7 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_left_out() {
-        let cache = Cache::new();
+        let cache = Cache::default();
         put(&cache, "many", 0, &[1; 10]);
         assert_eq!(get(&cache, "many", 0), None);
         put(&cache, "a text of more than fifteen bytes", 0, &[1; 19]);
@@ -277,7 +278,7 @@ mod tests {
 
     #[test]
     fn threads_never_see_a_mixture() {
-        let cache = Cache::new();
+        let cache = Cache::default();
         let words: Vec<String> = (0..40_000).map(|index| format!("{index} and more than fifteen")).collect();
         std::thread::scope(|scope| {
             for thread in 0..4 {
