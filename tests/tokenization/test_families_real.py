@@ -420,3 +420,14 @@ def test_paths_in_a_config_are_not_read(shared: Path, tmp_path: Path, library: S
     (folder / "merges.txt").unlink()
     with pytest.raises(MissingFileError, match=r"merges\.txt"):
         library.library.GPT2Tokenizer.from_pretrained(folder)
+
+
+def test_whether_the_core_does_it_all(shared: Path, library: Session) -> None:
+    """Whoever goes past a call to the core has to know where that is not the same."""
+    names = library.library
+    assert names.GPT2Tokenizer.from_pretrained(shared / "tokenizers" / "gpt2").core_alone
+    assert names.T5Tokenizer.from_pretrained(shared / "tokenizers" / "t5-small").core_alone
+    assert not names.ByT5Tokenizer().core_alone
+    assert not names.CanineTokenizer().core_alone
+    assert not names.CodeLlamaTokenizer.from_pretrained(shared / "tokenizers" / "llama-2").core_alone
+    assert not names.ByT5Tokenizer().is_fast
