@@ -14,6 +14,7 @@ __all__ = [
     "DecodeStream",
     "Encoding",
     "SafetensorsFile",
+    "SentencePieceModel",
     "Tokenizer",
     "__version__",
     "pack_sequences",

@@ -10,7 +10,14 @@ from typing import Any
 import pytest
 
 from oxiformers import AutoTokenizer, PreTrainedTokenizerFast, WhisperTokenizer
-from oxiformers.errors import ArgumentError, FormatError, MissingFileError, UnsupportedError
+from oxiformers.errors import (
+    ArgumentError,
+    ConfigError,
+    FormatError,
+    InputTypeError,
+    MissingFileError,
+    UnsupportedError,
+)
 from tests.tokenization.conftest import Oracle, assert_same
 from tests.tokenization.jobs import Session
 from tests.tokenization.steps import call, step
@@ -237,8 +244,16 @@ def test_characters(tmp_path: Path, library: Session, oracle_457: Oracle) -> Non
     texts = [*SLOW_TEXTS, "a \ue003b \ue000c\ue001"]
     names = ("all_special_tokens", "all_special_ids", "added_tokens_decoder", "__len__", "vocab_size")
     steps = [step(name) for name in (*names, "model_input_names", "model_max_length")]
-    steps += [call(texts), call(texts, texts[::-1]), call(texts, padding=True, return_tensors="np"), call("ab", "c")]
-    steps += [call(texts, truncation=True, max_length=9, padding="max_length"), call("ab", return_length=True)]
+    steps += [
+        call(texts),
+        call(texts, texts[::-1]),
+        call(texts, padding=True, return_tensors="np"),
+        call("ab", "c"),
+    ]
+    steps += [
+        call(texts, truncation=True, max_length=9, padding="max_length"),
+        call("ab", return_length=True),
+    ]
     steps += [call(texts, truncation="only_first", max_length=7, stride=1, return_overflowing_tokens=True)]
     steps += [step("tokenize", text) for text in texts]
     ids = [0xE000, 97, 0x65E5, 0xE003, 98, 0xE001, 0, 0]
@@ -314,3 +329,58 @@ def test_files_that_are_wrong(files: dict[str, str], message: str, tmp_path: Pat
         (tmp_path / file).write_text(text)
     with pytest.raises(FormatError, match=message):
         library.library.GPT2Tokenizer.from_pretrained(tmp_path)
+
+
+def test_vocabularies_that_are_given(library: Session) -> None:
+    names = library.library
+    vocabulary, merges = {"a": 0, "b": 1, "ab": 2, "<|endoftext|>": 3}, [("a", "b")]
+    for tokenizer in (
+        names.GPT2Tokenizer(vocab=vocabulary, merges=merges),
+        names.GPT2Tokenizer(vocabulary, merges),
+        names.GPT2Tokenizer(vocab=vocabulary, merges=["a b"]),
+        names.Qwen2TokenizerFast(vocabulary, merges),
+    ):
+        assert tokenizer("abba")["input_ids"] == [2, 1, 0]
+        assert len(tokenizer) == 4
+    for wrong in ([("a",)], ["a"], [1]):
+        with pytest.raises(InputTypeError, match=r"merges\[0\] should be two tokens"):
+            names.GPT2Tokenizer(vocab=vocabulary, merges=wrong)
+    with pytest.raises(TypeError, match="multiple values for argument 'vocab_file'"):
+        names.GPT2Tokenizer("a", vocab_file="b")
+    with pytest.raises(TypeError, match="takes at most 3 positional arguments"):
+        names.GPT2Tokenizer("a", "b", "c", "d")
+
+
+@pytest.mark.parametrize(
+    ("name", "cls", "settings", "key"),
+    [
+        ("t5-small", "T5Tokenizer", {"extra_ids": 10**12}, "extra_ids"),
+        ("t5-small", "T5Tokenizer", {"extra_ids": "many"}, "extra_ids"),
+        ("t5-small", "PegasusTokenizer", {"offset": -1}, "offset"),
+        ("t5-small", "PegasusTokenizer", {"offset": 10**15}, "offset"),
+        ("t5-small", "PegasusTokenizer", {"mask_token_sent": 5}, "mask_token_sent"),
+        ("t5-small", "ByT5Tokenizer", {"extra_ids": 1e9}, "extra_ids"),
+        ("xlm-roberta-base", "MBartTokenizer", {"src_lang": 7}, "src_lang"),
+        ("xlm-roberta-base", "NllbTokenizer", {"tgt_lang": []}, "tgt_lang"),
+        ("llama-2", "CodeLlamaTokenizer", {"middle_token": 1}, "middle_token"),
+        ("wav2vec2-base-960h", "Wav2Vec2CTCTokenizer", {"word_delimiter_token": 3}, "word_delimiter_token"),
+    ],
+)
+def test_settings_that_are_wrong(
+    name: str, cls: str, settings: dict[str, Any], key: str, shared: Path, tmp_path: Path, library: Session
+) -> None:
+    folder = copied(shared / "tokenizers" / name, tmp_path / "copy")
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    with pytest.raises((ArgumentError, ConfigError, InputTypeError), match=key) as caught:
+        getattr(library.library, cls).from_pretrained(folder)
+    assert caught.value.key == key
+
+
+def test_paths_in_a_config_are_not_read(shared: Path, tmp_path: Path, library: Session) -> None:
+    folder = copied(shared / "tokenizers" / "gpt2", tmp_path / "copy", "tokenizer.json")
+    config = {"vocab_file": "/no/such/file", "merges_file": "/etc/passwd", "tokenizer_file": "/etc/passwd"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    assert library.library.GPT2Tokenizer.from_pretrained(folder)("hello")["input_ids"] == [31373]
+    (folder / "merges.txt").unlink()
+    with pytest.raises(MissingFileError, match=r"merges\.txt"):
+        library.library.GPT2Tokenizer.from_pretrained(folder)

@@ -107,8 +107,10 @@ def test_marian_with_languages_and_two_vocabularies(
             step("supported_language_codes"),
         ],
     )
-    order = sorted(vocabulary, key=lambda token: (token not in ("<unk>", "</s>", "<pad>"), token))
-    other = {token: index for index, token in enumerate(order)}
+    special = {token: vocabulary[token] for token in ("<unk>", "</s>", "<pad>")}
+    ordinary = [token for token in vocabulary if token not in special]
+    ids = [vocabulary[token] for token in ordinary]
+    other = {**special, **dict(zip(ordinary, ids[::-1], strict=True))}
     (folder / "target_vocab.json").write_text(json.dumps(other))
     steps = [call(texts[:30], text_target=texts[30:60]), step("decode", list(range(3, 60)))]
     compare(library, oracle_457, "MarianTokenizer", folder, steps, separate_vocabs=True)

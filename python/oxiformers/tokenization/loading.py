@@ -93,6 +93,8 @@ def load_settings(
         return {argument: str(path), "name_or_path": str(path), **given}
     source = Source(name_or_path, **hub)
     settings = _read_config(source, bool(trust_remote_code))
+    for argument in file_names:
+        settings.pop(argument, None)  # where files lay when it was saved
     if "added_tokens_decoder" not in settings:
         _merge_special_tokens(source, settings)
         settings["added_tokens_decoder"] = _read_added_tokens(source, settings)

@@ -13,6 +13,7 @@ from . import loading, saving
 from .batch import BatchEncoding
 from .calls import TextCalls
 from .chat import ChatTemplates
+from .legacy import LegacyCalls
 from .options import (
     VERY_LARGE_INTEGER,
     PaddingStrategy,
@@ -28,7 +29,7 @@ from .special_tokens import as_added_token, text_of
 from .vocabulary import Vocabulary
 
 
-class PreTrainedTokenizerFast(Vocabulary, TextCalls, PreparesIds, ChatTemplates, PushesToHub):
+class PreTrainedTokenizerFast(Vocabulary, TextCalls, PreparesIds, ChatTemplates, PushesToHub, LegacyCalls):
     """A tokenizer with the interface of transformers' fast tokenizers, over the compiled core.
 
     The core is immutable: truncation, padding and special tokens are arguments of a call, and adding tokens

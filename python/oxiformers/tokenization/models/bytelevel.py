@@ -13,7 +13,7 @@ from ..batch import BatchEncoding
 from ..inputs import Inputs
 from ..special_tokens import text_of
 from .components import Component, byte_level, template
-from .family import PLAIN, Flags, plain_flags, required_ids
+from .family import PLAIN, Flags, count_of, plain_flags, required_ids
 from .slow import SlowFormTokenizer, with_texts
 
 
@@ -106,7 +106,7 @@ class ByT5Tokenizer(ByteTokenizer):
     errors: ClassVar[str] = "ignore"
 
     def _prepare(self, settings: dict[str, Any]) -> None:
-        count, given = settings["extra_ids"], settings.get("additional_special_tokens")
+        count, given = count_of(settings, "extra_ids"), settings.get("additional_special_tokens")
         if count > 0 and given is None:
             settings["additional_special_tokens"] = [f"<extra_id_{index}>" for index in range(count)]
         elif count > 0 and given:

@@ -78,6 +78,9 @@ class FamilyTokenizer(PreTrainedTokenizerFast):
         for name, value in zip(self.positional, files, strict=False):
             if settings.setdefault(name, value) is not value:
                 raise TypeError(f"{type(self).__name__} got multiple values for argument {name!r}")
+        if isinstance(settings.get("vocab_file"), Mapping):  # transformers 5 names and places them so
+            settings["vocab"] = settings.pop("vocab_file")
+            settings["merges"] = settings.pop("merges_file", None)
         whole = settings.pop("tokenizer_object", None)
         tokenizer_file = settings.pop("tokenizer_file", None)
         paths = {
@@ -384,6 +387,34 @@ def required_ids(tokenizer: PreTrainedTokenizerFast, *names: str) -> Sequence[in
             raise ArgumentError(f"{name} has to be set", key=name)
         ids.append(index)
     return ids
+
+
+#: A tokenizer with more numbered tokens than this is no tokenizer that exists.
+_MOST_NUMBERED = 1 << 20
+
+
+def count_of(settings: Mapping[str, Any], name: str) -> int:
+    """A setting that counts tokens. Raises ArgumentError for what is no such number."""
+    value = settings[name]
+    if type(value) is not int or not 0 <= value <= _MOST_NUMBERED:
+        raise ArgumentError(
+            f"{name} should be an integer from 0 to {_MOST_NUMBERED}, not {value!r:.80}",
+            key=name,
+            expected=f"an integer from 0 to {_MOST_NUMBERED}",
+            actual=f"{value!r:.80}",
+        )
+    return value
+
+
+def text_or_none(settings: Mapping[str, Any], name: str) -> str | None:
+    """A setting that is a text or a token, as its text. Raises ArgumentError for anything else."""
+    value = settings[name]
+    if value is None or isinstance(value, (str, AddedToken)):
+        return named(value)
+    kind = type(value).__name__
+    raise ArgumentError(
+        f"{name} should be a str or None, not {kind}", key=name, expected="a str", actual=kind
+    )
 
 
 def named(value: str | AddedToken | None) -> str | None:

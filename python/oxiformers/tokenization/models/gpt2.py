@@ -19,7 +19,7 @@ from .components import (
     with_components,
 )
 from .family import PLAIN, BosEosTemplate, FamilyTokenizer, Flags
-from .sources import read_merges, read_vocabulary
+from .sources import merge_pairs, read_merges, read_vocabulary
 
 _SPECIAL: Flags = {"special": True, "normalized": False}
 #: vocab.json and merges.txt, as GPT-2 has them; merges.txt states its version in the first line.
@@ -35,7 +35,7 @@ QWEN2_PATTERN = (
 
 
 class ByteLevelTokenizer(FamilyTokenizer):
-    """Byte-level BPE read from vocab.json and merges.txt."""
+    """Byte-level BPE read from vocab.json and merges.txt, or made of `vocab=` (ids by token) and `merges=` (pairs)."""
 
     vocab_files_names: ClassVar[dict[str, Any]] = {**BPE_FILES}
     positional: ClassVar[tuple[str, ...]] = ("vocab_file", "merges_file", "tokenizer_file")
@@ -47,6 +47,9 @@ class ByteLevelTokenizer(FamilyTokenizer):
         return {"vocab_file", "merges_file"} <= set(paths)
 
     def _core_from_files(self, paths: Mapping[str, str], settings: dict[str, Any]) -> Tokenizer:
+        given = settings.pop("vocab", None), settings.pop("merges", None)
+        if isinstance(given[0], Mapping):
+            return self._core_from_bpe(dict(given[0]), merge_pairs(given[1] or ()), settings)
         vocabulary = read_vocabulary(self._required(paths, "vocab_file"))
         path = self._required(paths, "merges_file")
         merges = read_merges(path, self.merge_lines)

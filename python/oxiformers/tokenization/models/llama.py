@@ -25,7 +25,7 @@ from .components import (
     template,
     with_components,
 )
-from .family import BosEosTemplate, Flags
+from .family import BosEosTemplate, Flags, text_or_none
 from .sentencepiece import Pieces, SentencePieceTokenizer, legacy_prepend_scheme
 
 logger = get_logger(__name__)
@@ -137,7 +137,8 @@ class CodeLlamaTokenizer(LlamaTokenizer):
     def _prepare(self, settings: dict[str, Any]) -> None:
         super()._prepare(settings)
         del settings["legacy"]
-        self._infilling = {name: settings.pop(name, default) for name, default in self.infilling.items()}
+        given = {name: settings.pop(name, default) for name, default in self.infilling.items()}
+        self._infilling = {name: text_or_none(given, name) for name in given}
         tokens = [
             token for name, token in self._infilling.items() if token is not None and name != "fill_token"
         ]

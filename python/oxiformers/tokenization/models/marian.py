@@ -12,7 +12,7 @@ from ...errors import ArgumentError, FormatError
 from ..batch import BatchEncoding
 from ..inputs import Inputs
 from .components import METASPACE, Component, template, with_components
-from .family import required_ids
+from .family import required_ids, text_or_none
 from .languages import M2M100, WMT21
 from .slow import SlowFormTokenizer, with_texts
 from .sources import read_vocabulary
@@ -307,8 +307,9 @@ class M2M100Tokenizer(VocabularyTokenizer):
     _src_lang: str
 
     def _prepare(self, settings: dict[str, Any]) -> None:
-        self._src_lang = settings["src_lang"] or "en"
-        every = {"m2m100": M2M100, "wmt21": WMT21}.get(settings["language_codes"])
+        self._src_lang = text_or_none(settings, "src_lang") or "en"
+        text_or_none(settings, "tgt_lang")
+        every = {"m2m100": M2M100, "wmt21": WMT21}.get(str(settings["language_codes"]))
         if every is None:
             raise ArgumentError(
                 f"language_codes should be 'm2m100' or 'wmt21', not {settings['language_codes']!r}",

@@ -19,6 +19,11 @@ class SlowFormTokenizer(FamilyTokenizer):
 
     saves_tokenizer_json: ClassVar[bool] = False
 
+    @property
+    def is_fast(self) -> bool:
+        """False: transformers has it in Python alone, and no offsets with it."""
+        return False
+
     def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
         """The text of tokens."""
         return "".join(tokens)

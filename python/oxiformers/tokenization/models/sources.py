@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ...errors import FileError, FormatError, MissingFileError
+from ...errors import FileError, FormatError, InputTypeError, MissingFileError
 from ...files import json_type, read_json
 
 _TIKTOKEN_LINE = re.compile(rb"[A-Za-z0-9+/]+={0,2} \d+\r?\n?")
@@ -78,6 +79,29 @@ def read_merges(path: str | os.PathLike[str], lines: slice | None = None) -> lis
             )
         merges[(parts[0], parts[1])] = None
     return list(merges)
+
+
+def merge_pairs(merges: Iterable[str | Sequence[str]]) -> list[tuple[str, str]]:
+    """Merges given as pairs, or as texts of two tokens with a space between.
+
+    Raises InputTypeError for anything else, with its index.
+    """
+    pairs = []
+    for index, merge in enumerate(merges):
+        parts = merge.split(" ") if isinstance(merge, str) else merge
+        if (
+            not isinstance(parts, (list, tuple))
+            or len(parts) != 2
+            or not all(isinstance(one, str) for one in parts)
+        ):
+            raise InputTypeError(
+                f"merges[{index}] should be two tokens, found {merge!r:.80}",
+                key=f"merges[{index}]",
+                expected="two tokens",
+                actual=type(merge).__name__,
+            )
+        pairs.append((parts[0], parts[1]))
+    return pairs
 
 
 def is_tiktoken(path: str | os.PathLike[str]) -> bool:

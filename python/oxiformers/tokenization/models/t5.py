@@ -10,7 +10,7 @@ from ..._core import SentencePieceModel, Tokenizer
 from ...errors import ArgumentError
 from ..special_tokens import text_of
 from .components import Component, components_of, metaspace, pre_tokenizers, template, with_components
-from .family import Flags, required_ids
+from .family import Flags, count_of, required_ids, text_or_none
 from .sentencepiece import Pieces, SentencePieceTokenizer, legacy_prepend_scheme
 
 _SPECIAL: Flags = {"special": True, "normalized": False}
@@ -39,7 +39,7 @@ class T5Tokenizer(SentencePieceTokenizer):
         return settings.get("add_prefix_space") is not None
 
     def _prepare(self, settings: dict[str, Any]) -> None:
-        count, given = settings["extra_ids"], settings.get("additional_special_tokens")
+        count, given = count_of(settings, "extra_ids"), settings.get("additional_special_tokens")
         sentinels = [f"<extra_id_{index}>" for index in range(count)]
         if given is None:
             settings["additional_special_tokens"] = sentinels
@@ -125,8 +125,8 @@ class PegasusTokenizer(SentencePieceTokenizer):
         settings.pop("added_tokens_decoder", None)  # the ids follow from offset
         given, sentence, offset = (
             settings.get("additional_special_tokens"),
-            settings["mask_token_sent"],
-            settings["offset"],
+            text_or_none(settings, "mask_token_sent"),
+            count_of(settings, "offset"),
         )
         if given is None:
             first = [] if sentence is None else [sentence]

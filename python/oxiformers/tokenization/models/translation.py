@@ -9,7 +9,7 @@ from ..._core import SentencePieceModel, Tokenizer
 from ...errors import ArgumentError
 from ..batch import BatchEncoding
 from .components import Component, template, with_components
-from .family import Flags, required_ids
+from .family import Flags, required_ids, text_or_none
 from .languages import MBART, MBART50, NLLB
 from .sentencepiece import Pieces, SentencePieceTokenizer, fairseq_pieces, legacy_prepend_scheme
 from .xlm_roberta import FAIRSEQ_FILES
@@ -48,7 +48,8 @@ class LanguageTokenizer(SentencePieceTokenizer):
     _src_lang: str
 
     def _prepare(self, settings: dict[str, Any]) -> None:
-        self._src_lang = self._language(settings["src_lang"] or self.default_language)
+        self._src_lang = self._language(text_or_none(settings, "src_lang") or self.default_language)
+        text_or_none(settings, "tgt_lang")
 
     def _language(self, name: str) -> str:
         return name

@@ -18,6 +18,7 @@ from ..batch import BatchEncoding
 from ..inputs import Inputs
 from ..tensors import to_python
 from .components import Component, replace, split
+from .family import text_or_none
 from .slow import SlowFormTokenizer, with_texts
 
 Offsets = list[dict[str, Any]]
@@ -77,7 +78,11 @@ class Wav2Vec2CTCTokenizer(SlowFormTokenizer):
     vocabularies: dict[str, Any]
 
     def _prepare(self, settings: dict[str, Any]) -> None:
-        self._delimiter: str | None = settings.pop("word_delimiter_token", "|")
+        given = {"word_delimiter_token": settings.pop("word_delimiter_token", "|")}
+        self._delimiter = text_or_none(given, "word_delimiter_token")
+        text_or_none(settings, "target_lang")
+        if text_or_none(settings, "replace_word_delimiter_char") is None:
+            settings["replace_word_delimiter_char"] = " "
 
     def _core_from_files(self, paths: Mapping[str, str], settings: dict[str, Any]) -> Tokenizer:
         path = self._required(paths, "vocab_file")

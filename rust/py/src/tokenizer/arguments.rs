@@ -2,6 +2,9 @@
 
 use oxiformers_core::tokenizer::{Padding, PaddingLength, Settings, Side, Truncation, TruncationStrategy};
 use oxiformers_core::{Error, Result};
+use pyo3::prelude::*;
+
+use crate::error::to_py;
 
 /// `left` or `right`.
 fn side(name: &str, value: &str) -> Result<Side> {
@@ -20,7 +23,11 @@ pub struct TruncationArguments<'a> {
     pub side: &'a str,
 }
 
-impl TruncationArguments<'_> {
+impl<'a> TruncationArguments<'a> {
+    pub fn new(strategy: Option<&'a str>, max_length: Option<usize>, stride: usize, side: &'a str) -> Self {
+        Self { strategy, max_length, stride, side }
+    }
+
     fn read(&self) -> Result<Option<Truncation>> {
         let cut = side("truncation_side", self.side)?;
         let Some(strategy) = self.strategy else {
@@ -52,7 +59,18 @@ pub struct PaddingArguments<'a> {
     pub token: &'a str,
 }
 
-impl PaddingArguments<'_> {
+impl<'a> PaddingArguments<'a> {
+    pub fn new(
+        strategy: Option<&'a str>,
+        multiple_of: Option<usize>,
+        side: &'a str,
+        id: u32,
+        type_id: u32,
+        token: &'a str,
+    ) -> Self {
+        Self { strategy, multiple_of, side, id, type_id, token }
+    }
+
     fn read(&self, max_length: Option<usize>) -> Result<Option<Padding>> {
         let fill = side("padding_side", self.side)?;
         let length = match self.strategy {
@@ -77,20 +95,30 @@ impl PaddingArguments<'_> {
     }
 }
 
-/// All of it.
-pub fn settings(
-    add_special_tokens: bool,
-    split_special_tokens: bool,
-    overflow: bool,
-    truncation: &TruncationArguments<'_>,
-    padding: Option<&PaddingArguments<'_>>,
-) -> Result<Settings> {
-    let padding = padding.map(|padding| padding.read(truncation.max_length)).transpose()?.flatten();
-    Ok(Settings {
-        add_special_tokens,
-        split_special_tokens,
-        truncation: truncation.read()?,
-        padding,
-        overflow,
-    })
+/// What is added, matched and kept.
+pub struct Extent {
+    pub add_special_tokens: bool,
+    pub split_special_tokens: bool,
+    pub overflow: bool,
+}
+
+impl Extent {
+    /// All of a call's options.
+    pub fn settings(
+        self,
+        py: Python<'_>,
+        truncation: &TruncationArguments<'_>,
+        padding: Option<&PaddingArguments<'_>>,
+    ) -> PyResult<Settings> {
+        let read = || {
+            Ok(Settings {
+                add_special_tokens: self.add_special_tokens,
+                split_special_tokens: self.split_special_tokens,
+                truncation: truncation.read()?,
+                padding: padding.map(|padding| padding.read(truncation.max_length)).transpose()?.flatten(),
+                overflow: self.overflow,
+            })
+        };
+        read().map_err(|error| to_py(py, error))
+    }
 }

@@ -2,10 +2,47 @@
 
 use numpy::ndarray::{Array2, Array3};
 use numpy::{IntoPyArray, PyArray1};
-use oxiformers_core::tokenizer::{Arrays, Packed, Padding, Rows, Side, Wanted};
+use oxiformers_core::tokenizer::{
+    Arrays, Packed, Padding, Rows, SavedPadding, SavedTruncation, Side, TruncationStrategy, Wanted,
+};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyInt, PyList, PyTuple};
+
+fn side(side: Side) -> &'static str {
+    match side {
+        Side::Left => "left",
+        Side::Right => "right",
+    }
+}
+
+/// The truncation a tokenizer.json carries, by the names of a call's arguments.
+pub fn saved_truncation<'py>(py: Python<'py>, saved: &SavedTruncation) -> PyResult<Bound<'py, PyDict>> {
+    let strategy = match saved.strategy {
+        TruncationStrategy::LongestFirst => "longest_first",
+        TruncationStrategy::OnlyFirst => "only_first",
+        TruncationStrategy::OnlySecond => "only_second",
+    };
+    let dict = PyDict::new(py);
+    dict.set_item("max_length", saved.max_length)?;
+    dict.set_item("strategy", strategy)?;
+    dict.set_item("stride", saved.stride)?;
+    dict.set_item("direction", side(saved.side))?;
+    Ok(dict)
+}
+
+/// The padding a tokenizer.json carries, by the names of a call's arguments.
+pub fn saved_padding<'py>(py: Python<'py>, saved: &SavedPadding) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("strategy", if saved.length.is_some() { "max_length" } else { "longest" })?;
+    dict.set_item("length", saved.length)?;
+    dict.set_item("direction", side(saved.side))?;
+    dict.set_item("pad_to_multiple_of", saved.multiple_of)?;
+    dict.set_item("pad_id", saved.id)?;
+    dict.set_item("pad_type_id", saved.type_id)?;
+    dict.set_item("pad_token", &saved.token)?;
+    Ok(dict)
+}
 
 /// A vector as an array of two dimensions, moved, not copied.
 fn rectangle<'py>(

@@ -3,22 +3,20 @@
 use numpy::PyArray1;
 use oxiformers_core::Result;
 use oxiformers_core::tokenizer::bpe::BpeOptions;
-use oxiformers_core::tokenizer::{
-    BertNormalizer, Input, Normalizer, Rows, Side, Tokenizer, TruncationStrategy, VocabOptions, Wanted,
-};
+use oxiformers_core::tokenizer::{BertNormalizer, Input, Normalizer, Rows, Tokenizer, VocabOptions, Wanted};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::sync::Arc;
 
 use super::added_token::PyAddedToken;
-use super::arguments::{PaddingArguments, TruncationArguments, settings};
+use super::arguments::{Extent, PaddingArguments, TruncationArguments};
 use super::build;
 use super::encoding::PyEncoding;
 use super::ids;
 use super::inputs::{Texts, inputs as pair_up, text};
 use super::output;
 use super::stream::PyDecodeStream;
-use crate::error::{detach, to_py};
+use crate::error::detach;
 
 #[pyclass(frozen, name = "Tokenizer", module = "oxiformers._core")]
 pub struct PyTokenizer {
@@ -47,13 +45,6 @@ impl PyTokenizer {
         let inputs = pair_up(py, (&first, &first_utf8), second)?;
         let tokenizer = &*self.tokenizer;
         detach(py, || work(tokenizer, &inputs))
-    }
-}
-
-fn side(side: Side) -> &'static str {
-    match side {
-        Side::Left => "left",
-        Side::Right => "right",
     }
 }
 
@@ -237,36 +228,12 @@ impl PyTokenizer {
 
     #[getter]
     fn saved_truncation<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
-        let Some(saved) = self.tokenizer.saved_truncation() else {
-            return Ok(None);
-        };
-        let dict = PyDict::new(py);
-        dict.set_item("max_length", saved.max_length)?;
-        let strategy = match saved.strategy {
-            TruncationStrategy::LongestFirst => "longest_first",
-            TruncationStrategy::OnlyFirst => "only_first",
-            TruncationStrategy::OnlySecond => "only_second",
-        };
-        dict.set_item("strategy", strategy)?;
-        dict.set_item("stride", saved.stride)?;
-        dict.set_item("direction", side(saved.side))?;
-        Ok(Some(dict))
+        self.tokenizer.saved_truncation().map(|saved| output::saved_truncation(py, saved)).transpose()
     }
 
     #[getter]
     fn saved_padding<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
-        let Some(saved) = self.tokenizer.saved_padding() else {
-            return Ok(None);
-        };
-        let dict = PyDict::new(py);
-        dict.set_item("strategy", if saved.length.is_some() { "max_length" } else { "longest" })?;
-        dict.set_item("length", saved.length)?;
-        dict.set_item("direction", side(saved.side))?;
-        dict.set_item("pad_to_multiple_of", saved.multiple_of)?;
-        dict.set_item("pad_id", saved.id)?;
-        dict.set_item("pad_type_id", saved.type_id)?;
-        dict.set_item("pad_token", &saved.token)?;
-        Ok(Some(dict))
+        self.tokenizer.saved_padding().map(|saved| output::saved_padding(py, saved)).transpose()
     }
 
     #[getter]
@@ -309,24 +276,11 @@ impl PyTokenizer {
         pad_token: &str,
         return_overflowing: bool,
     ) -> PyResult<Vec<PyEncoding>> {
-        let truncation =
-            TruncationArguments { strategy: truncation, max_length, stride, side: truncation_side };
-        let padding = PaddingArguments {
-            strategy: padding,
-            multiple_of: pad_to_multiple_of,
-            side: padding_side,
-            id: pad_id,
-            type_id: pad_type_id,
-            token: pad_token,
-        };
-        let settings = settings(
-            add_special_tokens,
-            split_special_tokens,
-            return_overflowing,
-            &truncation,
-            Some(&padding),
-        )
-        .map_err(|error| to_py(py, error))?;
+        let truncation = TruncationArguments::new(truncation, max_length, stride, truncation_side);
+        let padding =
+            PaddingArguments::new(padding, pad_to_multiple_of, padding_side, pad_id, pad_type_id, pad_token);
+        let extent = Extent { add_special_tokens, split_special_tokens, overflow: return_overflowing };
+        let settings = extent.settings(py, &truncation, Some(&padding))?;
         let encodings = self.encode(py, inputs, pairs, is_pretokenized, |tokenizer, inputs| {
             tokenizer.encode_batch(inputs, &settings)
         })?;
@@ -363,24 +317,11 @@ impl PyTokenizer {
         special_tokens_mask: bool,
         offsets: bool,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let truncation =
-            TruncationArguments { strategy: truncation, max_length, stride, side: truncation_side };
-        let padding = PaddingArguments {
-            strategy: padding,
-            multiple_of: pad_to_multiple_of,
-            side: padding_side,
-            id: pad_id,
-            type_id: pad_type_id,
-            token: pad_token,
-        };
-        let settings = settings(
-            add_special_tokens,
-            split_special_tokens,
-            return_overflowing,
-            &truncation,
-            Some(&padding),
-        )
-        .map_err(|error| to_py(py, error))?;
+        let truncation = TruncationArguments::new(truncation, max_length, stride, truncation_side);
+        let padding =
+            PaddingArguments::new(padding, pad_to_multiple_of, padding_side, pad_id, pad_type_id, pad_token);
+        let extent = Extent { add_special_tokens, split_special_tokens, overflow: return_overflowing };
+        let settings = extent.settings(py, &truncation, Some(&padding))?;
         let wanted = Wanted { type_ids, special_tokens_mask, offsets };
         let arrays = self.encode(py, inputs, pairs, is_pretokenized, |tokenizer, inputs| {
             tokenizer.encode_arrays(inputs, &settings, wanted, attention_mask)
@@ -418,24 +359,11 @@ impl PyTokenizer {
         special_tokens_mask: bool,
         offsets: bool,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let truncation =
-            TruncationArguments { strategy: truncation, max_length, stride, side: truncation_side };
-        let padding = PaddingArguments {
-            strategy: padding,
-            multiple_of: pad_to_multiple_of,
-            side: padding_side,
-            id: pad_id,
-            type_id: pad_type_id,
-            token: pad_token,
-        };
-        let settings = settings(
-            add_special_tokens,
-            split_special_tokens,
-            return_overflowing,
-            &truncation,
-            Some(&padding),
-        )
-        .map_err(|error| to_py(py, error))?;
+        let truncation = TruncationArguments::new(truncation, max_length, stride, truncation_side);
+        let padding =
+            PaddingArguments::new(padding, pad_to_multiple_of, padding_side, pad_id, pad_type_id, pad_token);
+        let extent = Extent { add_special_tokens, split_special_tokens, overflow: return_overflowing };
+        let settings = extent.settings(py, &truncation, Some(&padding))?;
         let wanted = Wanted { type_ids, special_tokens_mask, offsets };
         let parts = self.encode(py, inputs, pairs, is_pretokenized, |tokenizer, inputs| {
             let parts = tokenizer.encode_rows(inputs, &settings, wanted)?;
@@ -466,11 +394,9 @@ impl PyTokenizer {
         truncation_side: &str,
         return_overflowing: bool,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let truncation =
-            TruncationArguments { strategy: truncation, max_length, stride, side: truncation_side };
-        let settings =
-            settings(add_special_tokens, split_special_tokens, return_overflowing, &truncation, None)
-                .map_err(|error| to_py(py, error))?;
+        let truncation = TruncationArguments::new(truncation, max_length, stride, truncation_side);
+        let extent = Extent { add_special_tokens, split_special_tokens, overflow: return_overflowing };
+        let settings = extent.settings(py, &truncation, None)?;
         let packed = self.encode(py, inputs, pairs, is_pretokenized, |tokenizer, inputs| {
             tokenizer.encode_packed(inputs, &settings)
         })?;

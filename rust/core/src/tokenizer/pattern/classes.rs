@@ -87,12 +87,17 @@ impl Classes {
     }
 }
 
-/// The ranges of a character class.
-fn ranges(class: &str) -> Vec<(char, char)> {
+/// The ranges of a character class; none where it is not well formed.
+pub fn ranges(class: &str) -> Vec<(char, char)> {
     let hir = regex_syntax::parse(class).map(|hir| hir.into_kind());
     match hir {
         Ok(HirKind::Class(Class::Unicode(class))) => {
             class.ranges().iter().map(|range| (range.start(), range.end())).collect()
+        }
+        // A class of one character.
+        Ok(HirKind::Literal(literal)) => {
+            let text = std::str::from_utf8(&literal.0).unwrap_or_default();
+            text.chars().map(|only| (only, only)).collect()
         }
         _ => Vec::new(),
     }

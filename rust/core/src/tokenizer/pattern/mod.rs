@@ -1,13 +1,16 @@
 //! Patterns that texts are searched for: a literal or a regular expression.
 
 mod classes;
+mod engine;
+mod oniguruma;
+mod oniguruma_class;
 mod scanner;
 
+pub use engine::Engine;
 pub use scanner::Scanner;
 
 use super::json::{Node, quoted};
-use crate::{Error, Result};
-use fancy_regex::{Regex, RegexBuilder};
+use crate::Result;
 use serde_json::{Value, json};
 use std::ops::Range;
 
@@ -19,11 +22,8 @@ pub enum Pattern {
     /// A regular expression whose scanner is written by hand.
     Known(Scanner, String),
     /// Any other regular expression.
-    Regex(Regex),
+    Regex(Engine),
 }
-
-/// Steps of backtracking for one match.
-const STEPS: usize = 1_000_000;
 
 impl Pattern {
     /// Reads `{"String": ...}` or `{"Regex": ...}`.
@@ -37,19 +37,19 @@ impl Pattern {
             "Regex" => {
                 let regex = text.text()?;
                 Self::regex(regex).map_err(|error| {
-                    text.refuse("a regular expression", format!("{}: {error}", quoted(regex)))
+                    text.refuse("a regular expression that is supported here", format!("{}: {error}", quoted(regex)))
                 })
             }
             other => Err(node.refuse("String or Regex", quoted(other))),
         }
     }
 
-    /// A regular expression.
-    pub fn regex(regex: &str) -> std::result::Result<Self, Box<fancy_regex::Error>> {
-        if let Some(scanner) = Scanner::of(regex) {
-            return Ok(Self::Known(scanner, regex.to_owned()));
+    /// A regular expression in Oniguruma's syntax; the error says what of it is wrong or not supported.
+    pub fn regex(regex: &str) -> std::result::Result<Self, String> {
+        match Scanner::of(regex) {
+            Some(scanner) => Ok(Self::Known(scanner, regex.to_owned())),
+            None => Engine::new(regex).map(Self::Regex),
         }
-        RegexBuilder::new(regex).backtrack_limit(STEPS).build().map(Self::Regex).map_err(Box::new)
     }
 
     /// The object in a tokenizer.json.
@@ -76,18 +76,7 @@ impl Pattern {
                 text.match_indices(literal.as_str()).for_each(|(at, part)| found(at..at + part.len()));
             }
             Self::Known(scanner, _) => scanner.words(text, found),
-            Self::Regex(regex) => {
-                for result in regex.find_iter(text) {
-                    let part = result.map_err(|error| {
-                        Error::argument(
-                            "inputs",
-                            "a text the pattern is done with in few steps",
-                            error.to_string(),
-                        )
-                    })?;
-                    found(part.range());
-                }
-            }
+            Self::Regex(engine) => engine.find_matches(text, found)?,
         }
         Ok(())
     }
