@@ -1,3 +1,4 @@
+//! Fuzzes sentencepiece models.
 #![no_main]
 
 #[allow(dead_code)]

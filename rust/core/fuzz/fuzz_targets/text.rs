@@ -1,3 +1,4 @@
+//! Fuzzes texts, on tokenizers of every kind.
 #![no_main]
 
 #[allow(dead_code)]

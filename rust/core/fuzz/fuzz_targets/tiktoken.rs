@@ -1,3 +1,4 @@
+//! Fuzzes tiktoken files.
 #![no_main]
 
 #[allow(dead_code)]

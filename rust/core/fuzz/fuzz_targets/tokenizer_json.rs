@@ -1,3 +1,4 @@
+//! Fuzzes tokenizer.json files.
 #![no_main]
 
 #[allow(dead_code)]
