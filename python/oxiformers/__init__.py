@@ -96,6 +96,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from .tokenization.models.bytelevel import ByT5Tokenizer as ByT5Tokenizer
     from .tokenization.models.bytelevel import PerceiverTokenizer as PerceiverTokenizer
     from .tokenization.models.canine import CanineTokenizer as CanineTokenizer
+    from .tokenization.models.esm import EsmTokenizer as EsmTokenizer
     from .tokenization.models.gpt2 import BloomTokenizer as BloomTokenizer
     from .tokenization.models.gpt2 import BloomTokenizerFast as BloomTokenizerFast
     from .tokenization.models.gpt2 import CodeGenTokenizer as CodeGenTokenizer

@@ -11,6 +11,7 @@ _CLASSES: dict[str, str] = {
     ),
     "models.bytelevel": "ByT5Tokenizer PerceiverTokenizer",
     "models.canine": "CanineTokenizer",
+    "models.esm": "EsmTokenizer",
     "models.gpt2": (
         "BloomTokenizer CodeGenTokenizer CohereTokenizer GPT2Tokenizer GPTNeoXTokenizer Qwen2Tokenizer"
     ),
@@ -37,7 +38,14 @@ _CLASSES: dict[str, str] = {
 #: Modules by the name of the class.
 MODULES: dict[str, str] = {name: module for module, names in _CLASSES.items() for name in names.split()}
 #: Modules whose classes transformers has without the ending "Fast" alone.
-_WITHOUT_FAST = ("models.bytelevel", "models.canine", "models.marian", "models.own_pieces", "models.wav2vec2")
+_WITHOUT_FAST = (
+    "models.bytelevel",
+    "models.canine",
+    "models.esm",
+    "models.marian",
+    "models.own_pieces",
+    "models.wav2vec2",
+)
 #: The public names of each module: its classes with and without the ending "Fast".
 PUBLIC_NAMES: dict[str, tuple[str, ...]] = {
     module: tuple(

@@ -43,9 +43,14 @@ def llama(shared: Path) -> Path:
     return shared / "tokenizers" / LLAMA
 
 
-@pytest.fixture
-def tokenizer(llama: Path) -> PreTrainedTokenizerFast:
+@pytest.fixture(scope="module")
+def loaded(llama: Path) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast.from_pretrained(llama)
+
+
+@pytest.fixture
+def tokenizer(loaded: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
+    return copy.deepcopy(loaded)
 
 
 def job(path: Path, steps: list[dict[str, Any]], fresh: bool = False) -> dict[str, Any]:
@@ -227,6 +232,25 @@ def test_what_a_template_raises(tokenizer: PreTrainedTokenizerFast) -> None:
         assert isinstance(caught.value, kind)
         assert caught.value.key == "chat_template" and "line 2" in str(caught.value)
     assert chat == CHATS["two"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ 'a' * 10 ** 9 }}",
+        "{{ 10 ** 9 * [1] }}",
+        "{{ 9 ** 99999 }}",
+        "{% set ns = namespace(x=2) %}{% for i in range(99) %}{% set ns.x = ns.x * ns.x %}{% endfor %}",
+        "{% for i in range(90000) %}{{ 'a' * 9000 }}{% endfor %}",
+    ],
+)
+def test_templates_do_not_fill_the_memory(text: str, tokenizer: PreTrainedTokenizerFast) -> None:
+    with pytest.raises(ChatTemplateError, match="of this size"):
+        tokenizer.apply_chat_template([USER], tokenize=False, chat_template=text)
+    shown = tokenizer.apply_chat_template(
+        [USER], tokenize=False, chat_template="{{ '-' * 3 }}{{ 2 ** 8 * 3 }}"
+    )
+    assert shown == "---768"
 
 
 def test_arguments_of_the_wrong_kind(tokenizer: PreTrainedTokenizerFast) -> None:

@@ -239,6 +239,42 @@ def test_bytes(name: str, tmp_path: Path, library: Session, oracle_457: Oracle) 
     compare(library, oracle_457, name, tmp_path, slow_steps())
 
 
+def test_proteins(tmp_path: Path, library: Session, oracle_457: Oracle) -> None:
+    tokens = [
+        "<cls>",
+        "<pad>",
+        "<eos>",
+        "<unk>",
+        *"LAGVSERTIDPKQNFYMHWCXBUZO",
+        ".",
+        "-",
+        "<null_1>",
+        "<mask>",
+    ]
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "vocab.txt").write_text("\n".join(tokens))
+    texts = ["MKTAYIAKQR", "M K T <mask> A", "mkt AB1C", "", " ", "L<mask>A <eos> <unk>x-.-", "日M本K"]
+    steps = slow_steps()
+    steps += [call(texts), call(texts, texts[::-1]), *(step("tokenize", text) for text in texts[:2])]
+    steps += [
+        step("token_to_id", "L"),
+        step("token_to_id", "q"),
+        step("id_to_token", 5),
+        step("id_to_token", 99),
+    ]
+    compare(
+        library,
+        oracle_457,
+        "EsmTokenizer",
+        tmp_path / "own",
+        [one for one in steps if one["do"] != "tokenize"],
+    )
+    tokenizer = library.library.EsmTokenizer.from_pretrained(tmp_path / "own")
+    tokenizer.save_pretrained(tmp_path / "saved")
+    assert (tmp_path / "saved" / "vocab.txt").read_text() == "\n".join(tokens)
+    compare(library, oracle_457, "EsmTokenizer", tmp_path / "saved", [call(texts)])
+
+
 def test_characters(tmp_path: Path, library: Session, oracle_457: Oracle) -> None:
     library.library.CanineTokenizer().save_pretrained(tmp_path)
     texts = [*SLOW_TEXTS, "a \ue003b \ue000c\ue001"]
@@ -384,3 +420,14 @@ def test_paths_in_a_config_are_not_read(shared: Path, tmp_path: Path, library: S
     (folder / "merges.txt").unlink()
     with pytest.raises(MissingFileError, match=r"merges\.txt"):
         library.library.GPT2Tokenizer.from_pretrained(folder)
+
+
+def test_whether_the_core_does_it_all(shared: Path, library: Session) -> None:
+    """Whoever goes past a call to the core has to know where that is not the same."""
+    names = library.library
+    assert names.GPT2Tokenizer.from_pretrained(shared / "tokenizers" / "gpt2").core_alone
+    assert names.T5Tokenizer.from_pretrained(shared / "tokenizers" / "t5-small").core_alone
+    assert not names.ByT5Tokenizer().core_alone
+    assert not names.CanineTokenizer().core_alone
+    assert not names.CodeLlamaTokenizer.from_pretrained(shared / "tokenizers" / "llama-2").core_alone
+    assert not names.ByT5Tokenizer().is_fast

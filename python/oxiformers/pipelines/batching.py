@@ -115,7 +115,7 @@ def encode(tokenizer: Any, rows: Rows, arguments: Mapping[str, Any]) -> Encoded:
         arguments: of the call, see TOKENIZER_ARGUMENTS.
     """
     core = getattr(tokenizer, "backend_tokenizer", None)
-    if not isinstance(core, Tokenizer):
+    if not isinstance(core, Tokenizer) or not tokenizer.core_alone:
         return _encode_lists(tokenizer, rows, arguments)
     lengths = lengths_asked(tokenizer, arguments)
     options: CoreOptions = {

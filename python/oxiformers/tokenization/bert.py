@@ -69,8 +69,13 @@ class BertTokenizer(PreTrainedTokenizerFast):
             "cls_token": cls_token,
             "mask_token": mask_token,
         }
+        if settings.pop("from_slow", False) and vocab_file is not None:
+            tokenizer_file = None
+        whole = tokenizer_object is not None or tokenizer_file is not None
         for name, token in tokens.items():
-            if not isinstance(token, (str, AddedToken)) and (token is not None or vocab_file or vocab):
+            if not isinstance(token, (str, AddedToken)) and (
+                token is not None or (not whole and (vocab_file or vocab))
+            ):
                 raise InputTypeError(
                     f"{name} should be a str or an AddedToken, not {type(token).__name__}",
                     key=name,
@@ -80,9 +85,7 @@ class BertTokenizer(PreTrainedTokenizerFast):
         names = {name: text_of(token) for name, token in tokens.items() if token is not None}
         if isinstance(vocab, (str, os.PathLike)):
             vocab_file, vocab = vocab_file or vocab, None
-        if settings.pop("from_slow", False) and vocab_file is not None:
-            tokenizer_file = None
-        if tokenizer_object is not None or tokenizer_file is not None:
+        if whole:
             core = core_of(tokenizer_object, tokenizer_file, type(self).__name__)
         elif vocab_file is not None:
             settings.setdefault("clean_up_tokenization_spaces", True)
@@ -119,7 +122,7 @@ class BertTokenizer(PreTrainedTokenizerFast):
             **settings,
         )
         keep_flags(self, named_only=True)
-        self._set_template(tokenizer_object is None and tokenizer_file is None)
+        self._set_template(not whole)
 
     def _set_template(self, from_vocabulary: bool) -> None:
         """Special tokens around the sequences."""

@@ -305,6 +305,12 @@ class TextCalls:
         finally:
             self._takes_targets = False
 
+    @property
+    def core_alone(self) -> bool:
+        """Whether `backend_tokenizer` makes of a text what a call makes of it; some classes change the text first."""
+        cls = type(self)
+        return cls.__call__ is TextCalls.__call__ and cls._encode is TextCalls._encode
+
     def _input_core(self) -> Tokenizer:
         """The core for texts: that of targets inside `as_target_tokenizer`."""
         return self._target_core() if self._takes_targets else self._core

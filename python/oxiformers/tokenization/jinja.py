@@ -25,6 +25,7 @@ from jinja2.exceptions import (
     UndefinedError,
 )
 from jinja2.parser import Parser
+from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from ..errors import ArgumentError
@@ -71,6 +72,30 @@ _ERRORS = {
     if kind is not Exception
 }
 _ERRORS[Exception] = ChatTemplateError
+
+
+#: The longest text a template may make, in characters, and the largest number, in bits.
+_LONGEST, _LARGEST = 1 << 26, 1 << 16
+
+
+class _Sandbox(ImmutableSandboxedEnvironment):
+    """jinja2's sandbox, in which a template cannot fill the memory with one multiplication either."""
+
+    intercepted_binops = frozenset({"*", "**"})
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        for value, count in ((left, right), (right, left)):
+            if operator == "*" and isinstance(value, (str, list, tuple)) and isinstance(count, int):
+                _check_size(len(value) * count, _LONGEST)
+        if isinstance(left, int) and isinstance(right, int):
+            bits = left.bit_length()
+            _check_size(bits * right if operator == "**" else bits + right.bit_length(), _LARGEST)
+        return super().call_binop(context, operator, left, right)
+
+
+def _check_size(size: int, most: int) -> None:
+    if size > most:
+        raise SecurityError(f"a chat template may not make values of this size: {size}, more than {most}")
 
 
 class Recorder:
@@ -162,7 +187,7 @@ def _strftime_now(format: str) -> str:
 @lru_cache(maxsize=1)
 def environment() -> ImmutableSandboxedEnvironment:
     """The sandbox of all chat templates: they change nothing that is passed in, and reach no internals."""
-    sandbox = ImmutableSandboxedEnvironment(
+    sandbox = _Sandbox(
         trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, jinja2.ext.loopcontrols]
     )
     sandbox.filters["tojson"] = _to_json
@@ -205,6 +230,7 @@ def render(template: jinja2.Template, variables: dict[str, Any]) -> tuple[str, l
             for part in template.generate(variables):
                 parts.append(part)
                 recorder.rendered += len(part)
+                _check_size(recorder.rendered, _LONGEST)
     finally:
         _recorder.reset(token)
     return "".join(parts), recorder.spans

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from .._core import Tokenizer
+from .._core import DecodeStream, Tokenizer
 from ..errors import ArgumentError, InputTypeError
 from . import loading, saving
 from .batch import BatchEncoding
@@ -239,6 +239,23 @@ class PreTrainedTokenizerFast(Vocabulary, TextCalls, PreparesIds, ChatTemplates,
             )
         special = set(self.all_special_ids)
         return [int(int(index) in special) for index in token_ids_0]
+
+    # --- decoding a token at a time
+
+    def decode_stream(
+        self, skip_special_tokens: bool = False, prompt_ids: Sequence[int] | None = None
+    ) -> DecodeStream:
+        """Decodes ids as a model generates them.
+
+        `stream.step(id)` gives the text that the id completes, never a part of a character, or None where more
+        ids are needed. The pieces put together are what `decode` gives for all ids, but for spaces that
+        `clean_up_tokenization_spaces` takes out.
+
+        Args:
+            skip_special_tokens: whether special tokens are left out.
+            prompt_ids: ids before the first step, which give it context and are not given out themselves.
+        """
+        return self._core.stream(skip_special_tokens, prompt=prompt_ids)
 
     # --- padding
 

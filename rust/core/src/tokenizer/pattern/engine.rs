@@ -2,6 +2,7 @@
 //! else limited in steps by the length of the text.
 
 use super::oniguruma::{Translation, translate};
+use super::program::Program;
 use crate::{Error, Result};
 use fancy_regex::{Regex, RegexBuilder};
 use std::ops::Range;
@@ -19,7 +20,9 @@ const SIZES: usize = 7;
 pub struct Engine {
     source: String,
     translation: Translation,
-    /// For each size of text, made when one of that size is first met.
+    /// Where it takes backtracking and can be done by a program.
+    program: Option<Arc<Program>>,
+    /// Else, for each size of text, made when one of that size is first met.
     sizes: Arc<[OnceLock<Option<Regex>>; SIZES]>,
 }
 
@@ -27,7 +30,9 @@ impl Engine {
     /// Compiles; the error says what of the syntax is wrong or not supported.
     pub fn new(source: &str) -> std::result::Result<Self, String> {
         let translation = translate(source)?;
-        let engine = Self { source: source.to_owned(), translation, sizes: Arc::default() };
+        let program = Some(&translation.text).filter(|_| translation.backtracks);
+        let program = program.and_then(|text| Program::new(text)).map(Arc::new);
+        let engine = Self { source: source.to_owned(), translation, program, sizes: Arc::default() };
         let first = engine.compile(0).map_err(|error| error.to_string())?;
         if let Some(place) = engine.sizes.first() {
             place.get_or_init(|| Some(first));
@@ -57,6 +62,10 @@ impl Engine {
 
     /// Calls `found` with each match, in ascending order.
     pub fn find_matches(&self, text: &str, found: &mut dyn FnMut(Range<usize>)) -> Result<()> {
+        if let Some(program) = &self.program {
+            program.find_matches(text, found);
+            return Ok(());
+        }
         let refuse = |actual: String| {
             let expected = format!("a text that {:?} is done with in few steps", self.source);
             Error::argument("inputs", expected, actual)

@@ -1,9 +1,11 @@
 //! Patterns that texts are searched for: a literal or a regular expression.
 
+mod backtrack;
 mod classes;
 mod engine;
 mod oniguruma;
 mod oniguruma_class;
+mod program;
 mod scanner;
 
 pub use engine::Engine;
@@ -37,7 +39,10 @@ impl Pattern {
             "Regex" => {
                 let regex = text.text()?;
                 Self::regex(regex).map_err(|error| {
-                    text.refuse("a regular expression that is supported here", format!("{}: {error}", quoted(regex)))
+                    text.refuse(
+                        "a regular expression that is supported here",
+                        format!("{}: {error}", quoted(regex)),
+                    )
                 })
             }
             other => Err(node.refuse("String or Regex", quoted(other))),
