@@ -85,6 +85,7 @@ wheel: .tools/.made .venv/.made ## Build the release wheels of both distribution
 bench-env: wheel ## Create .venv-bench: our release wheels beside transformers 5.23, tokenizers 0.23.3 and other peers
 	$(call venv,.venv-bench)
 	$(call install,.venv-bench) "$(TORCH)" --group bench
+	$(call install,.venv-bench) --target .venv-bench/tokenizers-next --no-deps --prerelease allow tokenizers==1.0.0rc3
 	$(call install,.venv-bench) --reinstall-package oxiformers --reinstall-package oxiformers-kernels dist/*.whl
 
 .PHONY: bench

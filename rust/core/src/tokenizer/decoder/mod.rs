@@ -174,6 +174,8 @@ impl Decoder {
             std::mem::swap(&mut before, out);
             out.clear();
             decoder.apply(before.iter(), out)?;
+            // An empty suffix or delimiter doubles what it is given.
+            replace::check_length(&out.text)?;
         }
         Ok(())
     }

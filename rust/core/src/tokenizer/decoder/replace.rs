@@ -80,7 +80,7 @@ impl Replace {
 }
 
 /// A chain of replacements can multiply text.
-fn check_length(text: &str) -> Result<()> {
+pub fn check_length(text: &str) -> Result<()> {
     const LONGEST: usize = 1 << 29;
     if text.len() > LONGEST {
         return Err(Error::argument("tokens", "at most 512 MiB of text", format!("{} bytes", text.len())));
