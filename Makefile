@@ -16,6 +16,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v $$p && break; done)
 TORCH := torch==2.13.0
 SENTENCE ?=
+FUZZ_SECONDS ?= 600
 UV := .tools/bin/uv
 BIN := .venv/bin
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Cargo.toml)
@@ -49,6 +50,17 @@ test: develop .venv/.test .venv-457/.made .venv-523/.made ## Run every test: Rus
 parity: develop .venv/.test .venv-523/.made ## Compare tokenization with tokenizers over the whole shared corpora
 	$(BIN)/python tests/core/parity.py
 
+.PHONY: fuzz
+fuzz: .tools/bin/cargo-fuzz ## Fuzz the readers of tokenizer files, FUZZ_SECONDS each (needs a nightly Rust)
+	for target in tokenizer_json sentencepiece tiktoken text; do \
+		cd $(CURDIR)/rust/core && mkdir -p fuzz/corpus/$$target && PATH="$(CURDIR)/.tools/bin:$$PATH" \
+			cargo +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
+			-max_total_time=$(FUZZ_SECONDS) -max_len=60000 -timeout=25 -rss_limit_mb=3000; \
+	done
+
+.tools/bin/cargo-fuzz:
+	cargo install --quiet --root .tools cargo-fuzz
+
 .PHONY: check
 check: develop .venv/.test .venv/.check ## Formatting, lints and types of the Rust and Python code
 	cargo fmt --all --check
@@ -73,6 +85,7 @@ wheel: .tools/.made .venv/.made ## Build the release wheels of both distribution
 bench-env: wheel ## Create .venv-bench: our release wheels beside transformers 5.23, tokenizers 0.23.3 and other peers
 	$(call venv,.venv-bench)
 	$(call install,.venv-bench) "$(TORCH)" --group bench
+	$(call install,.venv-bench) --target .venv-bench/tokenizers-next --no-deps --prerelease allow tokenizers==1.0.0rc3
 	$(call install,.venv-bench) --reinstall-package oxiformers --reinstall-package oxiformers-kernels dist/*.whl
 
 .PHONY: bench

@@ -27,8 +27,11 @@ sys.path.insert(0, str(ROOT))
 
 from benches.python.common import Case  # noqa: E402
 
-BENCHMARKS = ("tokenizer_call", "wordpiece_bulk", "pipeline_classification", "startup")
-PACKAGES = ("oxiformers", "torch", "numpy", "transformers", "tokenizers", "huggingface_hub")
+BENCHMARKS = ("tokenizer_call", "tokenizers", "pipeline_classification", "startup")
+PACKAGES = (
+    *("oxiformers", "torch", "numpy", "transformers", "tokenizers", "huggingface_hub"),
+    *("tokie", "gigatoken", "fastokens", "iree-tokenizer", "kitoken", "tiktoken", "sentencepiece"),
+)
 
 
 @dataclass

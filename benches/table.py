@@ -11,6 +11,15 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+TOKENIZER_PEERS = (
+    "tokie",
+    "gigatoken",
+    "fastokens",
+    "iree-tokenizer",
+    "kitoken",
+    "tiktoken",
+    "sentencepiece",
+)
 START, END = "<!-- measured: start -->", "<!-- measured: end -->"
 
 
@@ -24,19 +33,22 @@ def table() -> str:
             latest[result["benchmark"], result["case"], peer] = result
     rows = ["| what | against | times as fast (p20-p80) | also measured |", "|---|---|---|---|"]
     for result in latest.values():
+        if result["benchmark"] == "tokenizers":
+            continue
         details = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in result["details"].items()
                             if key in ("padding_factor", "efficiency_p50"))  # fmt: skip
         span = f"{result['ratio_p20']:.2f}-{result['ratio_p80']:.2f}"
         rows.append(
             f"| {result['case']} | {result['peer']} | **{result['ratio_p50']:.2f}** ({span}) | {details} |"
         )
+    rows += _tokenizer_rows([result for result in latest.values() if result["benchmark"] == "tokenizers"])
     hardware = {
         f"{result['hardware']['cpu']}, {result['hardware']['cores']} cores" for result in latest.values()
     }
     peers = {
         f"{name} {result['versions'][name]}"
         for result in latest.values()
-        for name in ("transformers", "tokenizers", "torch")
+        for name in ("transformers", "tokenizers", "torch", *TOKENIZER_PEERS)
         if name in result["versions"]
     }
     if latest:
@@ -44,6 +56,30 @@ def table() -> str:
             f"\nMedians of one run on {'; '.join(sorted(hardware))}, against {', '.join(sorted(peers))}."
         )
     return "\n".join(rows)
+
+
+def _tokenizer_rows(results: list[dict]) -> list[str]:
+    """A row an algorithm against tokenizers, and one a peer: the medians of all cells, the least and the most."""
+    groups: dict[tuple[str, str], list[dict]] = {}
+    for result in results:
+        kind, tokenizer = result["case"].split(", ")[0], result["details"]["tokenizer"]
+        if kind == "load":
+            what = "loading tokenizer.json, ten tokenizers"
+        elif "masks" in result["case"]:
+            what = "ids, offsets, words and masks, ten tokenizers, all corpora"
+        elif result["case"].endswith("first"):
+            what = "ids in bulk, tokenizers just loaded, english.txt and cjk.txt"
+        elif result["peer"] == "tokenizers":
+            what = f"ids in bulk, {tokenizer} ({result['details']['algorithm']}), five corpora"
+        else:
+            what = "ids in bulk, where ids are equal"
+        groups.setdefault((what, result["peer"]), []).append(result)
+    rows = []
+    for (what, peer), group in groups.items():
+        medians = sorted(result["ratio_p50"] for result in group)
+        cells = f"{len(group)} cells" if len(group) > 1 else ""
+        rows.append(f"| {what} | {peer} | **{medians[0]:.2f}** to **{medians[-1]:.2f}** | {cells} |")
+    return rows
 
 
 def with_table(readme: str) -> str:

@@ -217,6 +217,23 @@ def test_refused(processor: Any, key: str, kind: type[OxiformersError]) -> None:
         tokenizers.Tokenizer.from_str(text)
 
 
+def test_templates_that_multiply_are_refused() -> None:
+    many = {"id": "many", "ids": [1] * 1000, "tokens": ["[CLS]"] * 1000}
+    for single, special_tokens, key in (
+        ([special("many", 0)] * 1000, {"many": many}, "post_processor"),
+        ([sequence("A", 0)] * 2000, {}, "post_processor.single"),
+    ):
+        found = {"type": "TemplateProcessing", "single": single, "pair": [], "special_tokens": special_tokens}
+        with pytest.raises(FormatError) as caught:
+            Tokenizer.from_str(tree(found))
+        assert caught.value.key == key
+    tokens = {str(index): {"id": "x", "ids": [], "tokens": []} for index in range(100_000)}
+    named = [special(str(index), 0) for index in range(99_000, 100_000)]
+    Tokenizer.from_str(
+        tree({"type": "TemplateProcessing", "single": named, "pair": [], "special_tokens": tokens})
+    )
+
+
 def test_template_over_three_encodings() -> None:
     template: dict[str, Any] = {
         "single": [special("start", 0), sequence("A", 0), special("end", 0)],

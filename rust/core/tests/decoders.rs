@@ -118,6 +118,9 @@ fn a_stream_gives_whole_characters_and_all_of_them() {
 fn replacements_do_not_fill_the_memory() {
     let long = "a".repeat(1000);
     let replace = format!(r#"{{"type": "Replace", "pattern": {{"String": "a"}}, "content": "{long}"}}"#);
-    let tokenizer = read(&sequence(&[replace.as_str(); 3])).unwrap();
-    assert!(matches!(tokenizer.decode(&[1], false), Err(Error::Argument { .. })));
+    let doubling = r#"{"type": "BPEDecoder", "suffix": ""}"#;
+    for decoders in [vec![replace.as_str(); 3], vec![doubling; 60]] {
+        let tokenizer = read(&sequence(&decoders)).unwrap();
+        assert!(matches!(tokenizer.decode(&[1, 1, 1], false), Err(Error::Argument { .. })));
+    }
 }

@@ -144,11 +144,7 @@ class FamilyTokenizer(PreTrainedTokenizerFast):
 
     def _core_from_files(self, paths: Mapping[str, str], settings: dict[str, Any]) -> Tokenizer:
         """The core that the family's files describe, without special tokens around the sequences."""
-        names = [name for key, name in self.vocab_files_names.items() if key != "tokenizer_file"]
-        raise MissingFileError(
-            f"{type(self).__name__} needs a tokenizer.json{'' if not names else ', or ' + ' and '.join(names)}",
-            key="tokenizer_file",
-        )
+        raise MissingFileError(f"{type(self).__name__} needs a tokenizer.json", key="tokenizer_file")
 
     def _check_core(self, core: Tokenizer, path: str | None) -> None:
         """Refuses a tokenizer.json that is not one of this family."""
@@ -164,10 +160,6 @@ class FamilyTokenizer(PreTrainedTokenizerFast):
     def _update_post_processor(self) -> None:
         self._core = with_components(self._core, post_processor=self._post_processor())
 
-    def update_post_processor(self) -> None:
-        """Puts special tokens around the sequences as the settings are now."""
-        self._update_post_processor()
-
     def _finish(self, settings: Mapping[str, Any]) -> None:
         """What is done once tokens have their ids."""
 
@@ -176,6 +168,7 @@ class FamilyTokenizer(PreTrainedTokenizerFast):
         path = paths.get(name)
         if path is None:
             file = self.vocab_files_names[name]
+            file = file if isinstance(file, str) else " or ".join(file)
             raise MissingFileError(
                 f"{type(self).__name__} needs {name}= (the path of a {file}) or tokenizer_file=; "
                 f"{type(self).__name__}.from_pretrained loads one by its name",
@@ -329,6 +322,10 @@ class BosEosTemplate(FamilyTokenizer):
     def _prepare(self, settings: dict[str, Any]) -> None:
         self._add_bos_token = bool(settings["add_bos_token"])
         self._add_eos_token = bool(settings["add_eos_token"])
+
+    def update_post_processor(self) -> None:
+        """Puts special tokens around the sequences as the settings are now."""
+        self._update_post_processor()
 
     @property
     def add_bos_token(self) -> bool:

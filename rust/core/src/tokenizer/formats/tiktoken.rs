@@ -16,6 +16,18 @@ pub struct Tiktoken {
 }
 
 impl Tiktoken {
+    /// Reads the bytes of a file; `source` names it in errors.
+    ///
+    /// A token of several bytes is the result of a merge for each way to cut it into two tokens; those of one token
+    /// count in the order of the left part's rank. Of a repeated token the last rank counts; two tokens of one rank are
+    /// refused.
+    pub fn from_bytes(bytes: &[u8], source: &str) -> Result<Self> {
+        let tokens = tokens(bytes, source)?;
+        let text = |bytes: &[u8]| bytes.iter().map(|byte| character_of(*byte)).collect();
+        let written = tokens.iter().map(|(bytes, rank)| (text(bytes), *rank)).collect();
+        Ok(Self { merges: merges(&tokens), tokens: written })
+    }
+
     /// The merges as texts.
     pub fn merges(&self) -> impl Iterator<Item = (&str, &str)> {
         let text = |place: u32| self.tokens.get(place as usize).map(|token| token.0.as_str());
@@ -24,22 +36,12 @@ impl Tiktoken {
 }
 
 /// Reads a tiktoken file.
-///
-/// A token of several bytes is the result of a merge for each way to cut it into two tokens; those of one token count
-/// in the order of the left part's rank. Of a repeated token the last rank counts; two tokens of one rank are refused.
 pub fn read_tiktoken(path: &str) -> Result<Tiktoken> {
-    parse(&std::fs::read(path).map_err(|error| Error::io(path, error))?, path)
+    Tiktoken::from_bytes(&std::fs::read(path).map_err(|error| Error::io(path, error))?, path)
 }
 
 /// A token's bytes and its rank.
 type Token = (Vec<u8>, u32);
-
-fn parse(text: &[u8], path: &str) -> Result<Tiktoken> {
-    let tokens = tokens(text, path)?;
-    let written =
-        tokens.iter().map(|(bytes, rank)| (bytes.iter().map(|byte| character_of(*byte)).collect(), *rank));
-    Ok(Tiktoken { merges: merges(&tokens), tokens: written.collect() })
-}
 
 fn tokens(text: &[u8], path: &str) -> Result<Vec<Token>> {
     let mut tokens: Vec<Token> = Vec::new();
@@ -154,7 +156,11 @@ fn merges(tokens: &[Token]) -> Vec<(u32, u32)> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::parse;
+    use super::{Result, Tiktoken};
+
+    fn parse(text: &[u8], source: &str) -> Result<Tiktoken> {
+        Tiktoken::from_bytes(text, source)
+    }
 
     #[test]
     fn merges_follow_from_the_tokens() {

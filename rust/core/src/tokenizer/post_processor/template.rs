@@ -5,7 +5,13 @@ use crate::tokenizer::encoding::Encoding;
 use crate::tokenizer::json::{Node, quoted};
 use crate::{Error, Result};
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::sync::Arc;
+
+/// More would let a small file make a short text fill the memory.
+const MOST_PARTS: usize = 1 << 10;
+/// More would let a small file make a short text fill the memory.
+const MOST_ADDED: usize = 1 << 16;
 
 /// A part of a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,6 +99,7 @@ impl Template {
     pub(super) fn read(node: &Node<'_, '_>) -> Result<Self> {
         let tokens = node.field("special_tokens")?;
         let mut special: Vec<SpecialToken> = Vec::new();
+        let mut places: HashMap<&str, usize> = HashMap::new();
         for (name, value) in tokens.fields()? {
             let entry = tokens.child(name, value);
             let ids = entry.field("ids")?;
@@ -105,20 +112,33 @@ impl Template {
                 let actual = format!("{} ids and {} tokens", ids.len(), texts.len());
                 return Err(entry.refuse("as many ids as tokens", actual));
             }
-            if special.iter().any(|token| token.name == **name) {
+            if places.insert(name, special.len()).is_some() {
                 return Err(entry.refuse("the key once", "it repeated"));
             }
             let tokens = ids.into_iter().zip(texts).collect();
             special.push(SpecialToken { name: name.to_string(), id: own_id, tokens });
         }
-        let single = Self::read_parts(&node.field("single")?, &special, 1)?;
-        let pair = Self::read_parts(&node.field("pair")?, &special, 2)?;
-        Ok(Self { single, pair, special })
+        let single = Self::read_parts(&node.field("single")?, &places, 1)?;
+        let pair = Self::read_parts(&node.field("pair")?, &places, 2)?;
+        let template = Self { single, pair, special };
+        let added = template.added(false).max(template.added(true));
+        if added > MOST_ADDED {
+            let expected = format!("templates that add at most {MOST_ADDED} tokens");
+            return Err(node.refuse(expected, format!("{added} tokens")));
+        }
+        Ok(template)
     }
 
-    fn read_parts(node: &Node<'_, '_>, special: &[SpecialToken], sequences: usize) -> Result<Vec<Part>> {
+    fn read_parts(
+        node: &Node<'_, '_>,
+        special: &HashMap<&str, usize>,
+        sequences: usize,
+    ) -> Result<Vec<Part>> {
         let mut parts = Vec::new();
         for item in node.items()? {
+            if parts.len() == MOST_PARTS {
+                return Err(node.refuse(format!("at most {MOST_PARTS} parts"), "more"));
+            }
             let [(kind, value)] = item.fields()? else {
                 return Err(item.mismatch("one key, Sequence or SpecialToken"));
             };
@@ -138,8 +158,8 @@ impl Template {
                 "SpecialToken" => {
                     let name = id.text()?;
                     let index = special
-                        .iter()
-                        .position(|token| token.name == name)
+                        .get(name)
+                        .copied()
                         .ok_or_else(|| id.refuse("a token listed in special_tokens", quoted(name)))?;
                     Part::Special { index, type_id }
                 }

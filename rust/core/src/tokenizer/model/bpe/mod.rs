@@ -186,12 +186,12 @@ impl Bpe {
     pub fn no_token_crosses(&self, marker: char) -> bool {
         // The unknown token has another text than the characters it stands for.
         let unknown = self.unk_token().is_some_and(|token| token.is_empty() || token.ends_with(marker));
+        // Where characters are dropped, what is on their two sides comes together.
+        let all_bytes = !self.byte_tokens.is_empty() && !self.byte_tokens.contains(&NONE);
+        let dropped = self.unk_token().is_none() && !all_bytes;
         let crosses = |text: &str| {
-            let mut before = marker;
-            text.chars().any(|character| {
-                let after = std::mem::replace(&mut before, character);
-                character == marker && after != marker
-            })
+            let pairs = text.chars().zip(text.chars().skip(1));
+            pairs.into_iter().any(|(before, after)| after == marker && (dropped || before != marker))
         };
         let results = self.table.merges().iter().filter_map(|merge| self.vocab.token(merge.result));
         self.alphabet.id(marker) != NONE
