@@ -47,8 +47,9 @@ test: develop .venv/.test .venv-457/.made .venv-523/.made ## Run every test: Rus
 	TRITON_INTERPRET=1 $(BIN)/python -m pytest -m "interpreter and not gpu" tests/kernels
 
 .PHONY: parity
-parity: develop .venv/.test .venv-523/.made ## Compare tokenization with tokenizers over the whole shared corpora
+parity: develop .venv/.test .venv-523/.made ## Compare tokenization with tokenizers: whole shared corpora, random cases
 	$(BIN)/python tests/core/parity.py
+	$(BIN)/python -m tests.core.fuzz --cases 200000
 
 .PHONY: fuzz
 fuzz: .tools/bin/cargo-fuzz ## Fuzz the readers of tokenizer files, FUZZ_SECONDS each (needs a nightly Rust)
@@ -60,6 +61,10 @@ fuzz: .tools/bin/cargo-fuzz ## Fuzz the readers of tokenizer files, FUZZ_SECONDS
 
 .tools/bin/cargo-fuzz:
 	cargo install --quiet --root .tools cargo-fuzz
+
+.PHONY: scaling
+scaling: develop .venv/.test ## Time and memory of tokenizing on texts made to be slow, up to 8 MB (FULL=1: 64 MB)
+	$(BIN)/python tests/core/scaling.py $(if $(FULL),--full)
 
 .PHONY: check
 check: develop .venv/.test .venv/.check ## Formatting, lints and types of the Rust and Python code

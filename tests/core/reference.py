@@ -14,10 +14,26 @@ import tokenizers
 from oxiformers._core import Encoding, Tokenizer
 
 NAMES = (
-    "bert-base-uncased",
+    "albert-base-v2",
+    "all-MiniLM-L6-v2",
     "bert-base-cased",
     "bert-base-multilingual-uncased",
-    "all-MiniLM-L6-v2",
+    "bert-base-uncased",
+    "clip-vit-base-patch32",
+    "deberta-v3-base",
+    "gpt-neox-20b-pythia",
+    "gpt-oss-o200k",
+    "gpt2",
+    "llama-2",
+    "llama-3",
+    "mistral-7b-v0.1",
+    "modernbert-base",
+    "pegasus",
+    "qwen2.5",
+    "roberta-base",
+    "t5-small",
+    "whisper-tiny",
+    "xlm-roberta-base",
 )
 CORPORA = ("english", "code", "multilingual", "cjk", "short")
 FIELDS = (

@@ -26,9 +26,12 @@ def test_corpus(pairs: dict[str, Pair], shared: Path, name: str, corpus: str) ->
 
 
 @pytest.mark.parametrize("corpus", CORPORA)
-def test_corpus_cut_and_padded(pairs: dict[str, Pair], shared: Path, corpus: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["bert-base-uncased", "roberta-base", "llama-3", "mistral-7b-v0.1", "t5-small"]
+)
+def test_corpus_cut_and_padded(pairs: dict[str, Pair], shared: Path, name: str, corpus: str) -> None:
     texts = list(documents(shared / "corpora" / f"{corpus}.txt", 40 * KIB))
-    pair = pairs["bert-base-uncased"]
+    pair = pairs[name]
     call = Call(truncation="longest_first", max_length=32, stride=7, padding="longest", padding_side="left")
     assert pair.check(texts, None, call) > len(texts)
     pair.check(
@@ -40,7 +43,15 @@ def test_corpus_cut_and_padded(pairs: dict[str, Pair], shared: Path, corpus: str
 
 def test_whole_documents_as_pairs(pairs: dict[str, Pair], shared: Path) -> None:
     texts = list(documents(shared / "corpora" / "english.txt", 60 * KIB))
-    pairs["bert-base-cased"].check(texts, texts[::-1])
+    for name in ("bert-base-cased", "roberta-base", "xlm-roberta-base"):
+        pairs[name].check(texts, texts[::-1])
+
+
+@pytest.mark.parametrize("corpus", ["multilingual", "code"])
+@pytest.mark.parametrize("name", NAMES)
+def test_one_large_document(pairs: dict[str, Pair], shared: Path, name: str, corpus: str) -> None:
+    text = (shared / "corpora" / f"{corpus}.txt").read_bytes()[: 100 * KIB].decode(errors="ignore")
+    assert pairs[name].check([text]) == 1
 
 
 @pytest.mark.parametrize("path", ["checkpoints/bert-ticket-classifier/tokenizer.json"])

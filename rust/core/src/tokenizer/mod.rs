@@ -218,7 +218,10 @@ impl Tokenizer {
 
     /// Ids back to text. Ids of no token are left out.
     pub fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String> {
-        self.join(ids.iter().filter_map(|id| self.decoded_token(*id, skip_special_tokens)))
+        // No vocabulary's tokens are longer on average.
+        const LONG: usize = 1 << 10;
+        let tokens = ids.iter().filter_map(|id| self.decoded_token(*id, skip_special_tokens));
+        self.join(tokens, ids.len().saturating_mul(LONG))
     }
 
     /// Several lists of ids back to texts.
@@ -237,7 +240,7 @@ impl Tokenizer {
 
     /// Token texts to text.
     pub fn decode_tokens(&self, tokens: &[&str]) -> Result<String> {
-        self.join(tokens.iter().copied())
+        self.join(tokens.iter().copied(), tokens.iter().map(|token| token.len()).sum())
     }
 
     /// What an id puts into decoded text: nothing, where it is no token's or that of a special one to skip.
@@ -245,9 +248,9 @@ impl Tokenizer {
         self.id_to_token(id).filter(|token| !skip_special_tokens || !self.added.is_special(token))
     }
 
-    fn join<'t>(&self, tokens: impl Iterator<Item = &'t str> + Clone) -> Result<String> {
+    fn join<'t>(&self, tokens: impl Iterator<Item = &'t str> + Clone, bytes: usize) -> Result<String> {
         match &self.decoder {
-            Some(decoder) => decoder.decode(tokens),
+            Some(decoder) => decoder.decode_sized(tokens, bytes),
             None => Ok(tokens.collect::<Vec<_>>().join(" ")),
         }
     }

@@ -123,9 +123,19 @@ impl Decoder {
     /// Puts tokens together.
     ///
     /// # Errors
-    /// Where a pattern to replace runs out of its limit of steps.
+    /// Where a pattern to replace runs out of its limit of steps, and where replacements multiply the text.
     pub fn decode<'t>(&self, tokens: impl Iterator<Item = &'t str> + Clone) -> Result<String> {
-        let mut decoded = Tokens::default();
+        let bytes = tokens.clone().map(str::len).sum();
+        self.decode_sized(tokens, bytes)
+    }
+
+    /// Puts tokens together that are about `bytes` long, or less.
+    pub(super) fn decode_sized<'t>(
+        &self,
+        tokens: impl Iterator<Item = &'t str> + Clone,
+        bytes: usize,
+    ) -> Result<String> {
+        let mut decoded = Tokens::of(bytes);
         self.apply(tokens, &mut decoded)?;
         Ok(decoded.text)
     }
@@ -160,7 +170,7 @@ impl Decoder {
             return Ok(());
         };
         first.apply(tokens, out)?;
-        let mut before = Tokens::default();
+        let mut before = out.another();
         for decoder in rest {
             // What leaves the text as it is need not copy it.
             match decoder {
@@ -175,7 +185,7 @@ impl Decoder {
             out.clear();
             decoder.apply(before.iter(), out)?;
             // An empty suffix or delimiter doubles what it is given.
-            replace::check_length(&out.text)?;
+            out.check()?;
         }
         Ok(())
     }

@@ -1,9 +1,9 @@
 //! Replacing within texts: Replace, and the end-of-word suffix of BPEDecoder.
 
 use super::tokens::Tokens;
+use crate::Result;
 use crate::tokenizer::json::Node;
 use crate::tokenizer::pattern::Pattern;
-use crate::{Error, Result};
 use serde_json::{Value, json};
 
 /// Replaces each match of a pattern.
@@ -46,46 +46,37 @@ impl Replace {
         for token in tokens {
             // An empty text has no matches, not even empty ones.
             if !token.is_empty() {
-                self.push_replaced(token, &mut out.text)?;
+                self.push_replaced(token, out)?;
             }
             out.close();
         }
         Ok(())
     }
 
-    fn push_replaced(&self, text: &str, out: &mut String) -> Result<()> {
+    fn push_replaced(&self, text: &str, out: &mut Tokens) -> Result<()> {
         let mut from = 0;
         if let Some(character) = self.single {
             while let Some(at) = text.get(from..).unwrap_or_default().find(character) {
-                out.push_str(text.get(from..from + at).unwrap_or_default());
-                out.push_str(&self.content);
+                out.text.push_str(text.get(from..from + at).unwrap_or_default());
+                out.text.push_str(&self.content);
                 from += at + character.len_utf8();
-                check_length(out)?;
+                out.check()?;
             }
         } else {
             let mut length = Ok(());
             self.pattern.find_matches(text, &mut |found| {
                 if length.is_ok() {
-                    out.push_str(text.get(from..found.start).unwrap_or_default());
-                    out.push_str(&self.content);
+                    out.text.push_str(text.get(from..found.start).unwrap_or_default());
+                    out.text.push_str(&self.content);
                     from = found.end;
-                    length = check_length(out);
+                    length = out.check();
                 }
             })?;
             length?;
         }
-        out.push_str(text.get(from..).unwrap_or_default());
+        out.text.push_str(text.get(from..).unwrap_or_default());
         Ok(())
     }
-}
-
-/// A chain of replacements can multiply text.
-pub fn check_length(text: &str) -> Result<()> {
-    const LONGEST: usize = 1 << 29;
-    if text.len() > LONGEST {
-        return Err(Error::argument("tokens", "at most 512 MiB of text", format!("{} bytes", text.len())));
-    }
-    Ok(())
 }
 
 /// The end-of-word suffix becomes a space, and nothing in the last token.

@@ -16,7 +16,8 @@ impl Program {
 
     fn find(&self, text: &str, unremembered: usize, found: &mut dyn FnMut(Range<usize>)) {
         let remembered = Remembered::new(self.splits);
-        let mut run = Run { program: self, text, unremembered, remembered, stack: Vec::new() };
+        let mut run =
+            Run { program: self, text, unremembered, patience: unremembered, remembered, stack: Vec::new() };
         let mut start = 0;
         let mut last = None;
         while start <= text.len() {
@@ -94,6 +95,8 @@ struct Run<'r> {
     program: &'r Program,
     text: &'r str,
     unremembered: usize,
+    /// Steps of this attempt without remembering: fewer after a long one, as more of those follow.
+    patience: usize,
     remembered: Remembered,
     stack: Vec<Pending>,
 }
@@ -103,7 +106,12 @@ impl Run<'_> {
     fn attempt(&mut self, start: usize) -> Option<usize> {
         let mut steps = 0;
         self.stack.clear();
-        self.part(0, start, false, &mut steps)
+        let end = self.part(0, start, false, &mut steps);
+        self.patience = match self.patience {
+            patience if steps > patience => self.unremembered / 16,
+            patience => patience.saturating_mul(2).saturating_add(1).min(self.unremembered),
+        };
+        end
     }
 
     /// Runs from an instruction to the end of the pattern, or of an inner part.
@@ -117,7 +125,7 @@ impl Run<'_> {
         let base = self.stack.len();
         loop {
             *steps += 1;
-            let remembers = *steps > self.unremembered;
+            let remembers = *steps > self.patience;
             let passed = match *self.program.instructions.get(instruction)? {
                 Instruction::Character { set } => {
                     let next = self.text.get(at..).and_then(|rest| rest.chars().next());
