@@ -62,14 +62,17 @@ impl Engine {
 
     /// Calls `found` with each match, in ascending order.
     pub fn find_matches(&self, text: &str, found: &mut dyn FnMut(Range<usize>)) -> Result<()> {
-        if let Some(program) = &self.program {
-            program.find_matches(text, found);
-            return Ok(());
-        }
         let refuse = |actual: String| {
             let expected = format!("a text that {:?} is done with in few steps", self.source);
             Error::argument("inputs", expected, actual)
         };
+        if let Some(program) = &self.program {
+            if u32::try_from(text.len()).is_err() {
+                return Err(refuse(format!("{} bytes", text.len())));
+            }
+            program.find_matches(text, found);
+            return Ok(());
+        }
         let regex = self.of_size(text.len()).ok_or_else(|| refuse("one it can't be compiled for".into()))?;
         for result in regex.find_iter(text) {
             found(result.map_err(|error| refuse(error.to_string()))?.range());
