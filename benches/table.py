@@ -63,7 +63,9 @@ def _tokenizer_rows(results: list[dict]) -> list[str]:
     groups: dict[tuple[str, str], list[dict]] = {}
     for result in results:
         kind, tokenizer = result["case"].split(", ")[0], result["details"]["tokenizer"]
-        if kind == "load":
+        if kind.startswith("two threads"):
+            what = result["case"]
+        elif kind == "load":
             what = "loading tokenizer.json, ten tokenizers"
         elif "masks" in result["case"]:
             what = "ids, offsets, words and masks, ten tokenizers, all corpora"

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
+import threading
 from collections.abc import Callable, Iterator
 
 import tokenizers
@@ -40,6 +42,7 @@ REPETITIONS = 5
 
 
 def cases() -> Iterator[Case]:
+    yield _threads()
     for name, algorithm in TOKENIZERS.items():
         path = str(shared(f"tokenizers/{name}/tokenizer.json"))
         details: dict[str, object] = {"tokenizer": name, "algorithm": algorithm}
@@ -70,6 +73,44 @@ def cases() -> Iterator[Case]:
             if corpus in FIRST:
                 yield _first(name, path, corpus, texts, {**details, **size, "corpus": corpus})
         yield _detailed(name, path, details)
+
+
+def _threads() -> Case:
+    """One tokenizer shared by two threads that encode half of the texts each, no other threads allowed."""
+    tokenizer = Tokenizer.from_file(str(shared("tokenizers/gpt2/tokenizer.json")))
+    texts = [text for corpus in CORPORA for text in _texts(corpus)]
+    halves = [texts[0::2], texts[1::2]]
+
+    def encode(part: list[str]) -> None:
+        tokenizer.encode_batch(part)
+
+    def alone() -> None:
+        for half in halves:
+            encode(half)
+
+    def together() -> None:
+        threads = [threading.Thread(target=encode, args=(half,)) for half in halves]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def single(work: Callable[[], None]) -> Callable[[], None]:
+        def run() -> None:
+            before = os.environ.get("OXIFORMERS_NUM_THREADS")
+            os.environ["OXIFORMERS_NUM_THREADS"] = "1"
+            try:
+                work()
+            finally:
+                del os.environ["OXIFORMERS_NUM_THREADS"]
+                if before is not None:
+                    os.environ["OXIFORMERS_NUM_THREADS"] = before
+
+        return run
+
+    sides: dict[str, Callable[[], object]] = {"oxiformers": single(together), "one thread": single(alone)}
+    details: dict[str, object] = {"tokenizer": "gpt2", "algorithm": "byte-level BPE"}
+    return Case("two threads sharing a tokenizer, gpt2, five corpora", sides, details)
 
 
 def _texts(corpus: str) -> list[str]:

@@ -159,11 +159,10 @@ impl Model {
                 });
             }
             Self::SentencePiece(model) => {
-                model.tokenize(word, sentencepiece, |piece, text| {
+                return model.tokenize(word, sentencepiece, |piece, text| {
                     texts.extend(text.map(|text| (pieces.len() - before, text.into())));
                     pieces.push(piece);
                 });
-                return Ok(());
             }
         };
         pieces.truncate(before);
@@ -180,8 +179,7 @@ impl Model {
                 return model.tokenize(word, &mut scratch.lattice, |piece| ids.push(piece.id));
             }
             Self::SentencePiece(model) => {
-                model.tokenize(word, &mut scratch.sentencepiece, |piece, _| ids.push(piece.id));
-                return Ok(());
+                return model.tokenize(word, &mut scratch.sentencepiece, |piece, _| ids.push(piece.id));
             }
             Self::WordPiece(_) | Self::WordLevel(_) => {}
         }

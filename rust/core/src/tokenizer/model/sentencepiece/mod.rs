@@ -179,9 +179,19 @@ impl SentencePiece {
     /// Calls `token` for each token of a text, with its text where that is not the vocabulary's.
     ///
     /// Unknown characters in a row are one token, or with byte fallback those of their bytes.
-    pub fn tokenize(&self, text: &str, buffers: &mut Buffers, mut token: impl FnMut(Piece, Option<&str>)) {
+    /// Fails where the normalized text is longer than 2 GiB.
+    pub fn tokenize(
+        &self,
+        text: &str,
+        buffers: &mut Buffers,
+        mut token: impl FnMut(Piece, Option<&str>),
+    ) -> Result<()> {
         let mut normalized = std::mem::take(&mut buffers.normalized);
         self.normalization.apply(self, text, &mut normalized);
+        if normalized.text.len() > i32::MAX as usize {
+            let actual = format!("{} bytes", normalized.text.len());
+            return Err(Error::argument("inputs", "at most 2 GiB of normalized text", actual));
+        }
         self.segment(&normalized.text, buffers);
         let place = |at: usize| normalized.places.get(at).copied().unwrap_or(text.len() as u32);
         let (mut at, mut run) = (0, 0..0);
@@ -223,6 +233,7 @@ impl SentencePiece {
         }
         unknown(&mut run, &mut token);
         buffers.normalized = normalized;
+        Ok(())
     }
 }
 
