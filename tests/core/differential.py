@@ -18,7 +18,7 @@ from tests.core.reference import FIELDS, Call, Pair
 STRICTER = {
     "post_processor(.processors.[0-9]+.)*.single.*expected A, the one sequence": "using it panics there",
     "special_tokens.*expected as many ids as tokens": "the reference makes tokens without ids of it",
-    "type: expected a string, found null": "a component without a kind",
+    "type: expected a string, found": "a component whose kind has no name",
     "a regular expression that is supported here": "what no linear engine can do",
 }
 # How often the reference is built again where the two differ: what it decides by chance is not defined.
