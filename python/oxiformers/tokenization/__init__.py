@@ -6,6 +6,7 @@ from .._core import AddedToken, Encoding, Tokenizer
 from .batch import BatchEncoding, CharSpan, TokenSpan
 from .bert import BertTokenizer, BertTokenizerFast, DistilBertTokenizer, DistilBertTokenizerFast
 from .classes import tokenizer_class
+from .json_schema import get_json_schema
 from .options import PaddingStrategy, TensorType, TruncationStrategy
 from .tokenizer import PreTrainedTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
@@ -26,5 +27,6 @@ __all__ = [
     "TokenSpan",
     "Tokenizer",
     "TruncationStrategy",
+    "get_json_schema",
     "tokenizer_class",
 ]

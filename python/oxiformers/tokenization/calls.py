@@ -243,7 +243,13 @@ class TextCalls:
         verbose: bool,
     ) -> _Call:
         pad, cut, max_length = resolve_lengths(
-            padding, truncation, max_length, pad_to_multiple_of, self.model_max_length, verbose
+            padding,
+            truncation,
+            max_length,
+            pad_to_multiple_of,
+            self.model_max_length,
+            verbose,
+            self.deprecation_warnings,
         )
         core: CoreOptions = {}  # only what differs from the core's defaults: each keyword costs time
         if not add_special_tokens:

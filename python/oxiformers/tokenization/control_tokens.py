@@ -84,7 +84,13 @@ def encode_marked(
     limit = options.pop("max_length")
     multiple = options.get("pad_to_multiple_of")
     _, cut, length = resolve_lengths(
-        padding, truncation, limit, multiple, tokenizer.model_max_length, options.get("verbose", True)
+        padding,
+        truncation,
+        limit,
+        multiple,
+        tokenizer.model_max_length,
+        options.pop("verbose", True),
+        tokenizer.deprecation_warnings,
     )
     rows = [_encode(tokenizer, text) for text in texts]
     if cut is not None and length is not None:
@@ -92,7 +98,11 @@ def encode_marked(
         rows = [row[:length] if right else row[max(0, len(row) - length) :] for row in rows]
     single = not batched and options["return_tensors"] is None
     return tokenizer.pad(
-        {"input_ids": rows[0] if single else rows}, padding=padding, max_length=limit, **options
+        {"input_ids": rows[0] if single else rows},
+        padding=padding,
+        max_length=limit,
+        verbose=False,
+        **options,
     )
 
 

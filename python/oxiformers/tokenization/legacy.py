@@ -1,10 +1,11 @@
-"""Methods that transformers 5 took away and programs still call."""
+"""Methods that programs call for the sake of other versions and classes, and those that are refused."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
+from ..errors import ArgumentError, UnsupportedError
 from .batch import BatchEncoding
 from .options import PaddingStrategy, TensorType, TruncationStrategy
 
@@ -13,7 +14,10 @@ if TYPE_CHECKING:
 
 
 class LegacyCalls:
-    """Older names for what a call and `add_tokens` do."""
+    """Older names for what a call and `add_tokens` do, and methods of which only the refusal is here."""
+
+    #: What `register_for_auto_class` was told.
+    _auto_class: ClassVar[str | None] = None
 
     def prepare_seq2seq_batch(
         self,
@@ -57,3 +61,42 @@ class LegacyCalls:
         """Adds the special tokens that are not in the vocabulary, and returns how many there were."""
         tokenizer = cast("PreTrainedTokenizerFast", self)
         return tokenizer.add_tokens(tokenizer.all_special_tokens_extended, special_tokens=True)
+
+    @classmethod
+    def register_for_auto_class(cls, auto_class: str | type = "AutoTokenizer") -> None:
+        """Says which Auto class is to load this one. No code is saved for it: a repository's code never runs here.
+
+        Raises ArgumentError for another Auto class than AutoTokenizer.
+        """
+        name = auto_class if isinstance(auto_class, str) else auto_class.__name__
+        if name != "AutoTokenizer":
+            raise ArgumentError(
+                f"{name} is not a valid auto class for tokenizers",
+                key="auto_class",
+                expected="AutoTokenizer",
+                actual=name,
+            )
+        cls._auto_class = name
+
+    def train_new_from_iterator(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refused: vocabularies are read here, not trained."""
+        raise UnsupportedError(
+            "train_new_from_iterator is not supported: train with the tokenizers library, and load the "
+            "tokenizer.json it saves",
+            key="train_new_from_iterator",
+        )
+
+    def parse_response(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refused: what a model answers is not taken apart here."""
+        _refuse_parsing("parse_response")
+
+    def get_response_parser(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refused: what a model answers is not taken apart here."""
+        _refuse_parsing("get_response_parser")
+
+
+def _refuse_parsing(method: str) -> NoReturn:
+    raise UnsupportedError(
+        f"{method} is not supported: decode the ids, and take the text apart by the model's own format",
+        key=method,
+    )

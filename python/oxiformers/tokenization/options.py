@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import MutableMapping
 from enum import StrEnum
 from typing import Any, Literal, NoReturn, TypedDict
 
 from ..errors import ArgumentError, UnsupportedError
+from ..logging import get_logger
+
+logger = get_logger(__name__)
 
 #: The length limit of a tokenizer whose model states none.
 VERY_LARGE_INTEGER = int(1e30)
@@ -168,11 +172,12 @@ def resolve_lengths(
     pad_to_multiple_of: int | None,
     model_max_length: int,
     verbose: bool,
+    reported: MutableMapping[str, bool] | None = None,
 ) -> tuple[CorePadding | None, CoreTruncation | None, int | None]:
     """Padding, truncation and the length they use, by transformers' rules.
 
     `max_length` alone cuts; without `max_length` the model's own limit is used, and where it has none either,
-    neither padding to it nor cutting takes place.
+    neither padding to it nor cutting takes place. That is logged once for each `reported`, where it is given.
     """
     if max_length is not None:
         if padding is False and truncation is None:
@@ -188,6 +193,8 @@ def resolve_lengths(
     if max_length is None:
         if pad == "max_length" or cut is not None:
             if model_max_length > LARGE_INTEGER:
+                if verbose and reported is not None:
+                    _report_no_limit(pad == "max_length", cut is not None, reported)
                 pad = None if pad == "max_length" else pad
                 cut = None
             else:
@@ -211,6 +218,20 @@ def resolve_lengths(
             actual=str(pad_to_multiple_of),
         )
     return pad, cut, max_length
+
+
+def _report_no_limit(padding: bool, truncation: bool, reported: MutableMapping[str, bool]) -> None:
+    """Says, once each, that what was asked for is not done: there is no length to do it to."""
+    for asked, verb, result in ((padding, "pad", "padding"), (truncation, "truncate", "truncation")):
+        key = f"Asking-to-{verb}-to-max_length"
+        if asked and not reported.get(key, False):
+            reported[key] = True
+            logger.warning(
+                "Asking to %s to max_length but no maximum length is provided and the model has no predefined "
+                "maximum length. Default to no %s.",
+                verb,
+                result,
+            )
 
 
 def _check_padded(argument: str, length: int | None) -> None:

@@ -18,6 +18,7 @@ class PreparesIds:
     model_max_length: int
     model_input_names: list[str]
     truncation_side: str
+    deprecation_warnings: dict[str, bool]
 
     if TYPE_CHECKING:  # what the tokenizer itself offers
 
@@ -70,7 +71,13 @@ class PreparesIds:
                 key="return_token_type_ids",
             )
         pad, cut, limit = resolve_lengths(
-            padding, truncation, max_length, pad_to_multiple_of, self.model_max_length, verbose
+            padding,
+            truncation,
+            max_length,
+            pad_to_multiple_of,
+            self.model_max_length,
+            verbose,
+            self.deprecation_warnings,
         )
         pair = pair_ids is not None
         if return_overflowing_tokens and cut == "longest_first" and pair:
@@ -115,6 +122,7 @@ class PreparesIds:
                     pad_to_multiple_of=pad_to_multiple_of,
                     padding_side=padding_side,
                     return_attention_mask=mask,
+                    verbose=False,
                 )
             )
         if return_length:

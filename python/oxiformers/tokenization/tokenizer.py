@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 
 from .._core import DecodeStream, Tokenizer
 from ..errors import ArgumentError, InputTypeError
+from ..logging import get_logger
 from . import loading, saving
 from .batch import BatchEncoding
 from .calls import TextCalls
@@ -27,6 +28,8 @@ from .prepare import PreparesIds
 from .pushing import PushesToHub, push_arguments, upload
 from .special_tokens import as_added_token, text_of
 from .vocabulary import Vocabulary
+
+logger = get_logger(__name__)
 
 
 class PreTrainedTokenizerFast(Vocabulary, TextCalls, PreparesIds, ChatTemplates, PushesToHub, LegacyCalls):
@@ -227,10 +230,22 @@ class PreTrainedTokenizerFast(Vocabulary, TextCalls, PreparesIds, ChatTemplates,
         token_ids_1: Sequence[int] | None = None,
         already_has_special_tokens: bool = False,
     ) -> list[int]:
-        """1 at special tokens, 0 elsewhere, for ids that have their special tokens already.
+        """1 at special tokens, 0 elsewhere.
 
-        Raises ArgumentError for ids that have not.
+        Args:
+            token_ids_0, token_ids_1: the ids of a text, or of a pair.
+            already_has_special_tokens: whether `token_ids_0` is all and has its special tokens; otherwise the mask
+                is that of `build_inputs_with_special_tokens`.
+
+        Raises ArgumentError for two sequences that have their special tokens, and for ids without them where the
+        class does not say which ones its model takes.
         """
+        if not already_has_special_tokens and (
+            type(self).build_inputs_with_special_tokens
+            is not PreTrainedTokenizerFast.build_inputs_with_special_tokens
+        ):
+            second = None if token_ids_1 is None else list(token_ids_1)
+            return self._special_mask(list(token_ids_0), second, [], True)
         if not already_has_special_tokens or token_ids_1 is not None:
             raise ArgumentError(
                 "get_special_tokens_mask takes one sequence, with already_has_special_tokens=True; for text, "
@@ -278,12 +293,20 @@ class PreTrainedTokenizerFast(Vocabulary, TextCalls, PreparesIds, ChatTemplates,
             padding, max_length, pad_to_multiple_of, padding_side, return_tensors: as in a call.
             return_attention_mask: whether a mask is padded, and made where there is none; by default as
                 `model_input_names` says.
-            verbose: whether to warn of arguments without effect.
+            verbose: whether to warn of arguments without effect, and to advise to pad in a call.
         """
+        if verbose:
+            self._advise_against_pad()
         main = self.model_input_names[0]
         columns = columns_of(encoded_inputs, main)
         strategy, _, max_length = resolve_lengths(
-            padding, False, max_length, pad_to_multiple_of, self.model_max_length, verbose
+            padding,
+            False,
+            max_length,
+            pad_to_multiple_of,
+            self.model_max_length,
+            verbose,
+            self.deprecation_warnings,
         )
         pad_id = self._require_pad_token()[0] if strategy is not None else 0
         if return_attention_mask is None:
@@ -300,6 +323,17 @@ class PreTrainedTokenizerFast(Vocabulary, TextCalls, PreparesIds, ChatTemplates,
             return_attention_mask,
         )
         return pad_columns(columns, options, resolve_tensor_type(return_tensors))
+
+    def _advise_against_pad(self) -> None:
+        """Says once a tokenizer that padding in the call is faster; collators, which must pad later, set the key."""
+        if not self.deprecation_warnings.get("Asking-to-pad-a-fast-tokenizer", False):
+            self.deprecation_warnings["Asking-to-pad-a-fast-tokenizer"] = True
+            logger.warning(
+                "You're using a %s tokenizer. Please note that with a fast tokenizer, using the `__call__` method "
+                "is faster than using a method to encode the text followed by a call to the `pad` method to get a "
+                "padded encoding.",
+                type(self).__name__,
+            )
 
     # --- copies and pickles
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, overload
+from typing import Any, NamedTuple, overload
 
 from .._core import AddedToken, Tokenizer
 from ..errors import InputTypeError
@@ -37,6 +38,16 @@ _SPACE_CLEAN_UP = (
 )
 
 
+class TokenDecoder(NamedTuple):
+    """A tokenizer's decoder."""
+
+    core: Tokenizer
+
+    def decode(self, tokens: Sequence[str]) -> str:
+        """The text of tokens."""
+        return self.core.decode_tokens(list(tokens))
+
+
 class Vocabulary(SpecialTokens):
     """Tokens, ids and text of a tokenizer whose compiled core is `_core`."""
 
@@ -51,6 +62,11 @@ class Vocabulary(SpecialTokens):
     @property
     def _tokenizer(self) -> Tokenizer:
         return self._core
+
+    @property
+    def decoder(self) -> TokenDecoder | None:
+        """What makes text of tokens: `tokenizer.decoder.decode(tokens)`; None where tokens are joined by spaces."""
+        return TokenDecoder(self._core) if json.loads(self._core.components()).get("decoder") else None
 
     @property
     def is_fast(self) -> bool:
