@@ -32,6 +32,7 @@ _TruncationStrategy = Literal["longest_first", "only_first", "only_second"]
 _PaddingStrategy = Literal["longest", "max_length"]
 _Side = Literal["left", "right"]
 _Text = str | Sequence[str]
+_Ids = Sequence[int]
 """One sequence: a string, or a list of words where `is_pretokenized` is true."""
 
 @type_check_only
@@ -352,18 +353,16 @@ class Tokenizer:
     ) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
         """All ids after one another, and where each text starts: `ids[offsets[i]:offsets[i + 1]]`."""
 
-    def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str: ...
-    def decode_batch(self, batch: Sequence[Sequence[int]], skip_special_tokens: bool = True) -> list[str]: ...
+    def decode(self, ids: _Ids, skip_special_tokens: bool = True) -> str: ...
+    def decode_batch(self, batch: Sequence[_Ids], skip_special_tokens: bool = True) -> list[str]: ...
     def normalize(self, text: str) -> str:
         """What the normalizer makes of a text; the text itself where there is none."""
 
     def decode_tokens(self, tokens: Sequence[str]) -> str: ...
-    def stream(self, skip_special_tokens: bool = False, *, prompt: Sequence[int] | None = None) -> DecodeStream:
+    def stream(self, skip_special_tokens: bool = False, *, prompt: _Ids | None = None) -> DecodeStream:
         """Decodes ids as a model generates them; a prompt gives them context and is not given out itself."""
 
     def __reduce__(self) -> tuple[Callable[..., Tokenizer], tuple[str]]: ...
-
-# --- weights ------------------------------------------------------------------------------------------------
 
 @final
 class SentencePieceModel:
@@ -424,6 +423,8 @@ class SentencePieceModel:
             scores: The pieces to be built with their scores, where they are not the model's own.
             tab_from_byte: A tab is a part with the id of ``<0x09>`` where it is no piece.
         """
+
+# --- weights ------------------------------------------------------------------------------------------------
 
 @final
 class SafetensorsFile:
