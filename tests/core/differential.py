@@ -74,10 +74,17 @@ def agree(mine: Any, theirs: Any) -> bool:
     )
 
 
-def fields(encoding: Any) -> dict[str, Any]:
-    """What an encoding says, and what its parts say."""
+# Parts cut off have parts of their own; their number multiplies with each level.
+LEVELS, PARTS = 2, 64
+
+
+def fields(encoding: Any, level: int = 0) -> dict[str, Any]:
+    """What an encoding says, and what its first parts say."""
     found = {name: getattr(encoding, name) for name in FIELDS}
-    found["overflowing"] = [fields(part) for part in encoding.overflowing]
+    parts = encoding.overflowing
+    found["parts"] = len(parts)
+    if level < LEVELS:
+        found["overflowing"] = [fields(part, level + 1) for part in parts[:PARTS]]
     return found
 
 
