@@ -1,9 +1,9 @@
 """Tokenizers of every algorithm on every corpus: ids in bulk against every peer, full detail and loading against one.
 
-Documents are those of the other benchmarks, about a quarter of a megabyte of each corpus. A peer whose ids differ from those of
-tokenizers is not timed; how many documents differ is kept. Every library uses all cores through its own batch call.
-"warm" calls come after one with the same texts (several of the libraries remember words, ours among them); "first"
-calls are made on tokenizers just loaded.
+Documents are those of the other benchmarks, about a quarter of a megabyte of each corpus. A peer whose ids differ from
+those of tokenizers is not timed; how many documents differ is kept. Every library uses all cores through its own batch
+call. "warm" calls come after one with the same texts (several of the libraries remember words, ours among them);
+"first" calls are made on tokenizers just loaded.
 """
 
 from __future__ import annotations
