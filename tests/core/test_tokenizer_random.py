@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from oxiformers._core import AddedToken, Tokenizer
 from oxiformers.errors import ArgumentError
+from tests.core.cases import calls
 from tests.core.reference import Call, Pair, compare, wordpiece
 
 MANY = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -46,21 +47,6 @@ def added_tokens() -> st.SearchStrategy[list[tuple[str, dict[str, bool]]]]:
     flags = st.fixed_dictionaries({name: st.booleans() for name in names})
     # Two tokens with one normalized form have no defined winner in tokenizers.
     return st.lists(st.tuples(contents, flags), max_size=5, unique_by=lambda token: token[0].lower())
-
-
-def calls(pretokenized: bool = False) -> st.SearchStrategy[Call]:
-    return st.builds(
-        Call,
-        add_special_tokens=st.booleans(),
-        is_pretokenized=st.just(pretokenized),
-        truncation=st.sampled_from([None, "longest_first", "only_first", "only_second"]),
-        max_length=st.integers(3, 14),
-        stride=st.integers(0, 5),
-        truncation_side=st.sampled_from(["left", "right"]),
-        padding=st.sampled_from([None, "longest", "max_length"]),
-        pad_to_multiple_of=st.sampled_from([None, 1, 4, 8]),
-        padding_side=st.sampled_from(["left", "right"]),
-    )
 
 
 VOCAB = [

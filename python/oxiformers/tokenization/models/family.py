@@ -295,14 +295,29 @@ class BertTemplate(FamilyTokenizer):
         return first if token_ids_1 is None else [*first, *token_ids_1, sep_id]
 
 
-class RobertaTemplate(FamilyTokenizer):
-    """<s> A </s>, and <s> A </s></s> B </s>; all token types 0."""
+#: RoBERTa's special tokens, and those of the many models that took them over.
+ROBERTA_TOKENS: Mapping[str, str | None] = {
+    "bos_token": "<s>",
+    "eos_token": "</s>",
+    "sep_token": "</s>",
+    "cls_token": "<s>",
+    "unk_token": "<unk>",
+    "pad_token": "<pad>",
+    "mask_token": "<mask>",
+}
+
+
+class RobertaTemplate(PreTrainedTokenizerFast):
+    """<s> A </s>, and <s> A </s></s> B </s>; all token types 0. Stands before a class that reads the files."""
+
+    #: The names of the two tokens.
+    enclosing: ClassVar[tuple[str, str]] = ("cls_token", "sep_token")
 
     def build_inputs_with_special_tokens(
         self, token_ids_0: list[int], token_ids_1: list[int] | None = None
     ) -> list[int]:
         """bos A eos, or bos A eos eos B eos."""
-        first_id, last_id = required_ids(self, "cls_token", "sep_token")
+        first_id, last_id = required_ids(self, *self.enclosing)
         first = [first_id, *token_ids_0, last_id]
         return first if token_ids_1 is None else [*first, last_id, *token_ids_1, last_id]
 

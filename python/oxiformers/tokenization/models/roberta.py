@@ -9,7 +9,16 @@ from ..batch import BatchEncoding
 from ..padding import columns_of
 from ..tensors import to_python
 from .components import Component, components_of, template, with_components
-from .family import PLAIN, TAKES_SPACE, BertTemplate, Flags, RobertaTemplate, plain_flags, required_ids
+from .family import (
+    PLAIN,
+    ROBERTA_TOKENS,
+    TAKES_SPACE,
+    BertTemplate,
+    Flags,
+    RobertaTemplate,
+    plain_flags,
+    required_ids,
+)
 from .gpt2 import ByteLevelTokenizer
 
 #: A mask token that takes the space before it, and is looked for in the text as it is.
@@ -23,15 +32,7 @@ class RobertaTokenizer(RobertaTemplate, ByteLevelTokenizer):
     `add_prefix_space` puts a space in front of a text, and `trim_offsets` leaves spaces out of the offsets.
     """
 
-    tokens: ClassVar[Mapping[str, str | None]] = {
-        "bos_token": "<s>",
-        "eos_token": "</s>",
-        "sep_token": "</s>",
-        "cls_token": "<s>",
-        "unk_token": "<unk>",
-        "pad_token": "<pad>",
-        "mask_token": "<mask>",
-    }
+    tokens: ClassVar[Mapping[str, str | None]] = ROBERTA_TOKENS
     flags: ClassVar[Mapping[str, Flags | None]] = {"mask_token": _MASK}
     file_flags: ClassVar[Mapping[str, Flags | None]] = {"*": PLAIN, "mask_token": _MASK}
     options: ClassVar[Mapping[str, Any]] = {

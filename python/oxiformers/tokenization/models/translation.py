@@ -9,7 +9,7 @@ from ..._core import SentencePieceModel, Tokenizer
 from ...errors import ArgumentError
 from ..batch import BatchEncoding
 from .components import Component, template, with_components
-from .family import Flags, required_ids, text_or_none
+from .family import ROBERTA_TOKENS, Flags, required_ids, text_or_none
 from .languages import MBART, MBART50, NLLB
 from .sentencepiece import Pieces, SentencePieceTokenizer, fairseq_pieces, legacy_prepend_scheme
 from .xlm_roberta import FAIRSEQ_FILES
@@ -26,15 +26,7 @@ class LanguageTokenizer(SentencePieceTokenizer):
     """
 
     vocab_files_names: ClassVar[dict[str, str]] = FAIRSEQ_FILES
-    tokens: ClassVar[Mapping[str, str | None]] = {
-        "bos_token": "<s>",
-        "eos_token": "</s>",
-        "sep_token": "</s>",
-        "cls_token": "<s>",
-        "unk_token": "<unk>",
-        "pad_token": "<pad>",
-        "mask_token": "<mask>",
-    }
+    tokens: ClassVar[Mapping[str, str | None]] = ROBERTA_TOKENS
     options: ClassVar[Mapping[str, Any]] = {"src_lang": None, "tgt_lang": None}
     model_input_names: list[str] = ["input_ids", "attention_mask"]  # noqa: RUF012 -- as in the base
     own_template: ClassVar[bool] = True

@@ -10,7 +10,7 @@ from ...errors import ArgumentError
 from ..bert import BertTokenizer
 from ..special_tokens import text_of
 from .components import Component, template, with_components
-from .family import required_ids
+from .family import RobertaTemplate, required_ids
 
 
 class ElectraTokenizer(BertTokenizer):
@@ -168,7 +168,7 @@ class FunnelTokenizer(_OtherTokens):
         return first if token_ids_1 is None else first + [1] * (len(token_ids_1) + 1)
 
 
-class MPNetTokenizer(_OtherTokens):
+class MPNetTokenizer(RobertaTemplate, _OtherTokens):
     """MPNet's tokenizer: <s> A </s></s> B </s>, without token types in a call."""
 
     tokens: ClassVar[Mapping[str, str]] = {
@@ -181,6 +181,7 @@ class MPNetTokenizer(_OtherTokens):
         "mask_token": "<mask>",
     }
     taking_space: ClassVar[tuple[str, ...]] = ("mask_token",)
+    enclosing: ClassVar[tuple[str, str]] = ("bos_token", "eos_token")
     _compared: ClassVar[tuple[str, ...]] = ("lowercase", "strip_accents")
     model_input_names: list[str] = ["input_ids", "attention_mask"]  # noqa: RUF012 -- as in the base
 
@@ -188,20 +189,6 @@ class MPNetTokenizer(_OtherTokens):
         cls, sep = self.cls_token, self.sep_token
         first = f"{cls}:0 $A:0 {sep}:0"
         return template(first, f"{first} {sep}:0 $B:1 {sep}:1", _ids(self, cls, sep))
-
-    def build_inputs_with_special_tokens(
-        self, token_ids_0: list[int], token_ids_1: list[int] | None = None
-    ) -> list[int]:
-        """bos A eos, or bos A eos eos B eos."""
-        bos_id, eos_id = required_ids(self, "bos_token", "eos_token")
-        first = [bos_id, *token_ids_0, eos_id]
-        return first if token_ids_1 is None else [*first, eos_id, *token_ids_1, eos_id]
-
-    def create_token_type_ids_from_sequences(
-        self, token_ids_0: list[int], token_ids_1: list[int] | None = None
-    ) -> list[int]:
-        """Zeros: this model has no token types."""
-        return [0] * len(self.build_inputs_with_special_tokens(list(token_ids_0), token_ids_1))
 
 
 class SplinterTokenizer(_OtherTokens):

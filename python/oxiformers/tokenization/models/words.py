@@ -18,16 +18,17 @@ from .components import (
     replace,
     split,
 )
-from .family import PLAIN, BertTemplate, Flags, required_ids
+from .family import PLAIN, BertTemplate, Flags, RobertaTemplate, required_ids
 from .gpt2 import ByteLevelTokenizer
 
 _WORD_END = "</w>"
 _BPE_DECODER: Component = {"type": "BPEDecoder", "suffix": _WORD_END}
 
 
-class CLIPTokenizer(ByteLevelTokenizer):
+class CLIPTokenizer(RobertaTemplate, ByteLevelTokenizer):
     """CLIP's tokenizer: lowercased words; padding is the end token."""
 
+    enclosing: ClassVar[tuple[str, str]] = ("bos_token", "eos_token")
     tokens: ClassVar[Mapping[str, str | None]] = {
         "unk_token": "<|endoftext|>",
         "bos_token": "<|startoftext|>",
@@ -86,20 +87,6 @@ class CLIPTokenizer(ByteLevelTokenizer):
     def _decode_ids(self, ids: list[int], skip_special_tokens: bool, **kwargs: Any) -> str:
         text = super()._decode_ids(ids, skip_special_tokens, **kwargs)
         return text.replace(_WORD_END, " ").strip()
-
-    def build_inputs_with_special_tokens(
-        self, token_ids_0: list[int], token_ids_1: list[int] | None = None
-    ) -> list[int]:
-        """bos A eos, or bos A eos eos B eos."""
-        bos_id, eos_id = required_ids(self, "bos_token", "eos_token")
-        first = [bos_id, *token_ids_0, eos_id]
-        return first if token_ids_1 is None else [*first, eos_id, *token_ids_1, eos_id]
-
-    def create_token_type_ids_from_sequences(
-        self, token_ids_0: list[int], token_ids_1: list[int] | None = None
-    ) -> list[int]:
-        """Zeros: this model has no token types."""
-        return [0] * len(self.build_inputs_with_special_tokens(list(token_ids_0), token_ids_1))
 
 
 class OpenAIGPTTokenizer(ByteLevelTokenizer):

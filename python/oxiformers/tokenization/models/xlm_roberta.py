@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from ..._core import SentencePieceModel
 from .components import Component, template
-from .family import Flags, RobertaTemplate, required_ids
+from .family import ROBERTA_TOKENS, Flags, RobertaTemplate, required_ids
 from .sentencepiece import Pieces, SentencePieceTokenizer, fairseq_pieces
 
 FAIRSEQ_FILES: dict[str, str] = {
@@ -21,15 +21,7 @@ class XLMRobertaTokenizer(RobertaTemplate, SentencePieceTokenizer):
     """XLM-RoBERTa's tokenizer."""
 
     vocab_files_names: ClassVar[dict[str, str]] = FAIRSEQ_FILES
-    tokens: ClassVar[Mapping[str, str | None]] = {
-        "bos_token": "<s>",
-        "eos_token": "</s>",
-        "sep_token": "</s>",
-        "cls_token": "<s>",
-        "unk_token": "<unk>",
-        "pad_token": "<pad>",
-        "mask_token": "<mask>",
-    }
+    tokens: ClassVar[Mapping[str, str | None]] = ROBERTA_TOKENS
     flags: ClassVar[Mapping[str, Flags | None]] = {"mask_token": {"lstrip": True}}
     file_flags: ClassVar[Mapping[str, Flags | None]] = {"mask_token": _SPECIAL_MASK}
     model_input_names: list[str] = ["input_ids", "attention_mask"]  # noqa: RUF012 -- as in the base

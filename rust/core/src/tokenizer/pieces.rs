@@ -5,7 +5,7 @@ use super::model::{Model, Piece, Scratch};
 use crate::Result;
 
 /// The visible space of sentencepiece, before which a text that is one word may often be cut.
-const SPACE_SIGN: char = '\u{2581}';
+pub const SPACE_SIGN: char = '\u{2581}';
 
 /// The tokens of words met before. They depend on the model alone.
 #[derive(Debug)]
@@ -20,6 +20,11 @@ impl PieceCache {
     pub fn new(model: &Model) -> Self {
         let cut = matches!(model, Model::Bpe(model) if model.no_token_crosses(SPACE_SIGN));
         Self { cache: Cache::default(), marker: cut.then_some(SPACE_SIGN) }
+    }
+
+    /// Whether no token reaches over a place where [`SPACE_SIGN`] follows something else, so that texts may be cut there.
+    pub fn cuts_words(&self) -> bool {
+        self.marker.is_some()
     }
 
     /// Appends the tokens of a word.

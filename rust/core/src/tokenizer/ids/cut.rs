@@ -10,6 +10,7 @@ use crate::tokenizer::byte_alphabet::character_of;
 use crate::tokenizer::model::Model;
 use crate::tokenizer::normalizer::{Normalizer, Replace};
 use crate::tokenizer::pattern::{Pattern, Scanner};
+use crate::tokenizer::pieces::SPACE_SIGN;
 use crate::tokenizer::pre_tokenizer::{Behavior, PreTokenizer, PrependScheme, Split};
 use crate::tokenizer::text::Edges;
 use crate::tokenizer::unicode::is_punctuation;
@@ -48,6 +49,8 @@ impl Cut {
         };
         match (place, &*tokenizer.model) {
             (Place::Boundary, _) => Some(cut),
+            // Known since the model was read: it takes a look at all merges.
+            (Place::Inside(SPACE_SIGN), Model::Bpe(_)) => tokenizer.pieces.cuts_words().then_some(cut),
             (Place::Inside(marker), Model::Bpe(model)) => model.no_token_crosses(marker).then_some(cut),
             (
                 Place::Inside(_),
@@ -87,12 +90,7 @@ impl Cut {
     fn replace(&mut self, replace: &Replace) -> Option<()> {
         let matched = match replace.pattern() {
             Pattern::Literal(literal) => {
-                let mut before = self.marker;
-                let reaches = literal.chars().any(|c| {
-                    let left = std::mem::replace(&mut before, c);
-                    c == self.marker && left != self.marker && !left.is_whitespace()
-                });
-                if reaches || literal.is_empty() {
+                if self.reaches(literal) || literal.is_empty() {
                     return None;
                 }
                 *literal == self.marker.to_string()
@@ -113,15 +111,19 @@ impl Cut {
         Some(())
     }
 
+    /// Whether a text has the marker after something that is no white space, so that a match of it lies over a cut.
+    fn reaches(&self, text: &str) -> bool {
+        let pairs = text.chars().zip(text.chars().skip(1));
+        pairs
+            .into_iter()
+            .any(|(left, right)| right == self.marker && left != self.marker && !left.is_whitespace())
+    }
+
     /// A token found in the normalized text must not reach over a cut, nor depend on what is beyond one.
     fn added_tokens(&self, added: &AddedVocabulary) -> Option<()> {
         for (id, token) in added.iter().filter(|(_, token)| token.normalized) {
             let form = added.text(id)?;
-            let pairs = form.chars().zip(form.chars().skip(1));
-            let reaches = pairs
-                .into_iter()
-                .any(|(left, right)| right == self.marker && left != self.marker && !left.is_whitespace());
-            if reaches || token.rstrip || (token.single_word && form.starts_with(self.marker)) {
+            if self.reaches(form) || token.rstrip || (token.single_word && form.starts_with(self.marker)) {
                 return None;
             }
         }
@@ -129,28 +131,22 @@ impl Cut {
     }
 
     fn pre_tokenizer(&mut self, pre_tokenizer: &PreTokenizer, place: Place) -> Option<Place> {
+        if let PreTokenizer::Sequence(all) = pre_tokenizer {
+            return all.iter().try_fold(place, |place, one| self.pre_tokenizer(one, place));
+        }
         let Place::Inside(marker) = place else {
             // Words are worked on one by one; only the original's start is seen from within one.
             self.start_matters |= matches!(pre_tokenizer, PreTokenizer::Metaspace(_));
-            return match pre_tokenizer {
-                PreTokenizer::Sequence(all) => {
-                    all.iter().try_fold(place, |place, one| self.pre_tokenizer(one, place))
-                }
-                _ => Some(place),
-            };
+            return Some(place);
         };
-        let merges_on = |behavior: Behavior| behavior == Behavior::MergedWithNext;
         match pre_tokenizer {
-            PreTokenizer::Sequence(all) => {
-                all.iter().try_fold(place, |place, one| self.pre_tokenizer(one, place))
-            }
             PreTokenizer::Bert | PreTokenizer::Whitespace | PreTokenizer::WhitespaceSplit => {
                 (marker == ' ').then_some(Place::Boundary)
             }
             PreTokenizer::CharDelimiterSplit(delimiter) if *delimiter == marker => Some(Place::Boundary),
             PreTokenizer::CharDelimiterSplit(_) => Some(place),
             PreTokenizer::Punctuation(behavior) => {
-                (!is_punctuation(marker) && !merges_on(*behavior)).then_some(place)
+                (!is_punctuation(marker) && *behavior != Behavior::MergedWithNext).then_some(place)
             }
             PreTokenizer::Digits { .. } => (!marker.is_numeric()).then_some(place),
             PreTokenizer::Metaspace(metaspace) => {
@@ -172,7 +168,7 @@ impl Cut {
             }
             PreTokenizer::Split(split) => self.split(split, marker),
             // A space goes to the script before it.
-            PreTokenizer::FixedLength(_) | PreTokenizer::UnicodeScripts => None,
+            PreTokenizer::FixedLength(_) | PreTokenizer::UnicodeScripts | PreTokenizer::Sequence(_) => None,
         }
     }
 
@@ -227,9 +223,6 @@ impl Cut {
         starts && ends && !joins
     }
 }
-
-/// The visible space of sentencepiece.
-const SPACE_SIGN: char = '\u{2581}';
 
 /// Patterns that match white space alone.
 const SPACES: [&str; 6] = [r"\s+", " +", " {2,}", r"\s{2,}", r"\s", "[ ]+"];
