@@ -11,51 +11,25 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import json
 import os
 import platform
 import statistics
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benches.python.common import Case  # noqa: E402
+from benches.result import Result, commit, spread, versions  # noqa: E402
 
 BENCHMARKS = ("tokenizer_call", "tokenizers", "pipeline_classification", "startup")
 PACKAGES = (
     *("oxiformers", "torch", "numpy", "transformers", "tokenizers", "huggingface_hub"),
     *("tokie", "gigatoken", "fastokens", "iree-tokenizer", "kitoken", "tiktoken", "sentencepiece"),
 )
-
-
-@dataclass
-class Result:
-    """One line of benches/results: what was compared, on what, and by how much."""
-
-    benchmark: str
-    case: str
-    peer: str
-    # peer's time / our time, pair by pair
-    ratio_p20: float
-    ratio_p50: float
-    ratio_p80: float
-    repetitions: int
-    details: dict[str, object] = field(default_factory=dict)
-    commit: str = ""
-    when: str = ""
-    versions: dict[str, str] = field(default_factory=dict)
-    hardware: dict[str, object] = field(default_factory=dict)
-
-
-def percentile(values: list[float], share: float) -> float:
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 def wait_until_idle(limit: float = 60.0) -> float:
@@ -103,10 +77,7 @@ def run_case(benchmark: str, case: Case, repetitions: int) -> list[Result]:
             continue
         ratios = [their / our for our, their in zip(ours, theirs, strict=True)]
         details = dict(case.details, load_before=load)
-        results.append(
-            Result(benchmark, case.name, name, *(round(percentile(ratios, p), 3) for p in (0.2, 0.5, 0.8)),
-                   repetitions, details)
-        )  # fmt: skip
+        results.append(Result(benchmark, case.name, name, *spread(ratios), repetitions, details))
     if case.calibrate is not None:
         # The rate just before and just after each repetition, so that a machine that drifts does not decide.
         efficiencies = [
@@ -126,25 +97,6 @@ def hardware() -> dict[str, object]:
                 model = line.split(":", 1)[1].strip()
                 break
     return {"cpu": model, "cores": os.cpu_count(), "system": platform.platform()}
-
-
-def versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def commit() -> str:
-    def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True
-        ).stdout.strip()
-
-    return git("rev-parse", "--short", "HEAD") + ("+changes" if git("status", "--porcelain", "-uno") else "")
 
 
 def tests_pass(paths: tuple[str, ...]) -> bool:
@@ -177,16 +129,11 @@ def main() -> int:
             return 1
         for case in module.cases():
             for result in run_case(name, case, max(options.repetitions, 5)):
-                result.commit, result.versions, result.hardware = commit(), versions(), hardware()
+                result.commit, result.versions, result.hardware = commit(), versions(PACKAGES), hardware()
                 result.when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-                print(
-                    f"{name} / {case.name}: {result.ratio_p50:.2f}x {result.peer} "
-                    f"(p20 {result.ratio_p20:.2f}, p80 {result.ratio_p80:.2f}) {result.details}",
-                    flush=True,
-                )
+                print(result, flush=True)
                 if not options.skip_tests:
-                    with open(ROOT / "benches/results" / f"{name}.jsonl", "a") as results:
-                        results.write(json.dumps(asdict(result)) + "\n")
+                    result.append(ROOT / "benches/results" / f"{name}.jsonl")
     return 0
 
 

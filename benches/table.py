@@ -1,7 +1,8 @@
 """Renders the latest line of every case in benches/results as the table README.md shows.
 
-python benches/table.py           prints the table
-python benches/table.py --write   puts it between the markers of README.md
+python benches/table.py             prints the tables
+python benches/table.py --kernels   prints a row for every case of the kernels, which the README groups
+python benches/table.py --write     puts the tables between the markers of README.md
 """
 
 from __future__ import annotations
@@ -23,16 +24,25 @@ TOKENIZER_PEERS = (
 START, END = "<!-- measured: start -->", "<!-- measured: end -->"
 
 
-def table() -> str:
-    """A Markdown table; the ratio is the peer's time over ours, of the same run."""
+def latest_results() -> list[dict]:
+    """The last line of every benchmark, case and peer."""
     latest: dict[tuple[str, str, str], dict] = {}
     for path in sorted((ROOT / "benches/results").glob("*.jsonl")):
         for line in path.read_text().splitlines():
             result = json.loads(line)
             peer = result["peer"].split(" (")[0]
             latest[result["benchmark"], result["case"], peer] = result
+    return list(latest.values())
+
+
+def is_kernel(result: dict) -> bool:
+    return result["benchmark"].startswith("kernels/")
+
+
+def table(latest: list[dict]) -> str:
+    """A Markdown table; the ratio is the peer's time over ours, of the same run."""
     rows = ["| what | against | times as fast (p20-p80) | also measured |", "|---|---|---|---|"]
-    for result in latest.values():
+    for result in latest:
         if result["benchmark"] == "tokenizers":
             continue
         details = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in result["details"].items()
@@ -41,13 +51,11 @@ def table() -> str:
         rows.append(
             f"| {result['case']} | {result['peer']} | **{result['ratio_p50']:.2f}** ({span}) | {details} |"
         )
-    rows += _tokenizer_rows([result for result in latest.values() if result["benchmark"] == "tokenizers"])
-    hardware = {
-        f"{result['hardware']['cpu']}, {result['hardware']['cores']} cores" for result in latest.values()
-    }
+    rows += _tokenizer_rows([result for result in latest if result["benchmark"] == "tokenizers"])
+    hardware = {f"{result['hardware']['cpu']}, {result['hardware']['cores']} cores" for result in latest}
     peers = {
         f"{name} {result['versions'][name]}"
-        for result in latest.values()
+        for result in latest
         for name in ("transformers", "tokenizers", "torch", *TOKENIZER_PEERS)
         if name in result["versions"]
     }
@@ -84,16 +92,62 @@ def _tokenizer_rows(results: list[dict]) -> list[str]:
     return rows
 
 
+def kernel_table(results: list[dict], grouped: bool = True) -> str:
+    """A row for what an op does and against whom; over several shapes the least and the greatest figure."""
+    if not results:
+        return "Kernels: figures on a GPU have not been measured."
+    groups: dict[tuple[str, str, str], list[dict]] = {}
+    for result in results:
+        what, _, shapes = result["case"].partition(", ")
+        key = (f"{result['benchmark'].removeprefix('kernels/')}, {what}", result["peer"])
+        groups.setdefault((*key, "" if grouped else shapes), []).append(result)
+    rows = ["| kernel | shapes | against | times as fast | also measured |", "|---|---|---|---|---|"]
+    for (what, peer, _), group in groups.items():
+        shapes = f"{len(group)} shapes" if len(group) > 1 else group[0]["case"].partition(", ")[2]
+        measured = []
+        for key in ("bandwidth_share", "matmul_share", "memory_ratio"):
+            values = [result["details"][key] for result in group if key in result["details"]]
+            if values:
+                measured.append(f"{key.replace('_', ' ')} {_range(values)}")
+        ratios = _range([result["ratio_p50"] for result in group], "**{:.2f}**")
+        rows.append(f"| {what} | {shapes} | {peer} | {ratios} | {', '.join(measured)} |")
+    devices = {
+        f"{result['hardware']['gpu']} (driver {result['hardware']['driver']}, "
+        + ", ".join(f"{name} {version}" for name, version in result["versions"].items() if name != "python")
+        + ")"
+        for result in results
+    }
+    rows.append(
+        f"\nKernels: medians of one run on {'; '.join(sorted(devices))}. Bandwidth share: of what a large copy "
+        "reaches; matmul share: of a large product in bfloat16; memory ratio: the peer's peak over ours."
+    )
+    return "\n".join(rows)
+
+
+def _range(values: list[float], form: str = "{:.2f}") -> str:
+    low, high = form.format(min(values)), form.format(max(values))
+    return low if low == high else f"{low} to {high}"
+
+
 def with_table(readme: str) -> str:
-    """The README's text with the table between its markers brought up to date."""
+    """The README's text with the tables between its markers brought up to date."""
     before, rest = readme.split(START)
     after = rest.split(END)[1]
-    return f"{before}{START}\n{table()}\n{END}{after}"
+    return f"{before}{START}\n{tables()}\n{END}{after}"
+
+
+def tables() -> str:
+    """What the README shows: everything that runs on a CPU, and the kernels."""
+    results = latest_results()
+    own = [result for result in results if not is_kernel(result)]
+    return f"{table(own)}\n\n{kernel_table([result for result in results if is_kernel(result)])}"
 
 
 if __name__ == "__main__":
     if "--write" in sys.argv:
         path = ROOT / "README.md"
         path.write_text(with_table(path.read_text()))
+    elif "--kernels" in sys.argv:
+        print(kernel_table([result for result in latest_results() if is_kernel(result)], grouped=False))
     else:
-        print(table())
+        print(tables())
