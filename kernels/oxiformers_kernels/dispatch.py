@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -29,18 +32,45 @@ class Choice(NamedTuple):
     reason: str
 
 
-def choose(op: str, backend: Backend | None, device: torch.device, unsupported: str | None = None) -> Choice:
+class Decision(NamedTuple):
+    """What was chosen for one call of an op."""
+
+    op: str
+    backend: Literal["triton", "torch"]
+    reason: str
+
+
+_recorded: ContextVar[list[Decision] | None] = ContextVar("oxiformers_kernels_recorded", default=None)
+
+
+def choose(
+    op: str,
+    backend: Backend | None,
+    device: torch.device,
+    unsupported: str | None = None,
+    slower: str | None = None,
+) -> Choice:
     """Decides which implementation of `op` runs for tensors on `device`.
 
     Args:
         op: the op's name, for messages.
         backend: the caller's choice; None reads the environment variable OXIFORMERS_KERNELS (default `auto`).
         unsupported: why the Triton kernel cannot take these arguments, or None where it can.
+        slower: why plain torch is the faster one for these arguments, by measurement; `auto` then takes it.
 
     Raises:
         ValueError: the backend's name is unknown.
         BackendError: `triton` was asked for by name and cannot run.
     """
+    choice = _choose(op, backend, device, unsupported, slower)
+    if (recorded := _recorded.get()) is not None:
+        recorded.append(Decision(op, *choice))
+    return choice
+
+
+def _choose(
+    op: str, backend: Backend | None, device: torch.device, unsupported: str | None, slower: str | None
+) -> Choice:
     source = "backend" if backend is not None else "OXIFORMERS_KERNELS"
     wanted = backend if backend is not None else os.environ.get("OXIFORMERS_KERNELS") or "auto"
     if wanted not in get_args(Backend):
@@ -48,6 +78,8 @@ def choose(op: str, backend: Backend | None, device: torch.device, unsupported: 
     if wanted == "torch":
         return Choice("torch", f"{source}=torch")
     obstacle = triton_obstacle(device) or unsupported
+    if obstacle is None and wanted == "auto" and slower is not None:
+        return Choice("torch", f"measured slower: {slower}")
     if obstacle is None:
         return Choice("triton", "Triton can run this call" if wanted == "auto" else f"{source}=triton")
     if wanted == "triton":
@@ -59,6 +91,20 @@ def choose(op: str, backend: Backend | None, device: torch.device, unsupported: 
 # torch.compile asks once, while tracing: the choice is no part of the graph. This is all that
 # torch.compiler.assume_constant_result does, after importing the compiler, which takes longer than torch itself.
 choose._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
+@contextlib.contextmanager
+def recorded() -> Iterator[list[Decision]]:
+    """The decisions made inside of a `with` block, in order: which implementation ran, and why.
+
+    What torch.compile has traced decides no more.
+    """
+    decisions: list[Decision] = []
+    token = _recorded.set(decisions)
+    try:
+        yield decisions
+    finally:
+        _recorded.reset(token)
 
 
 def triton_obstacle(device: torch.device) -> str | None:
