@@ -4,8 +4,9 @@
 
 Every other module of this folder is a benchmark: ``cases()`` yields KernelCase, one at a time, so that memory is free
 before the next is made. Its tests are those of tests/kernels/test_NAME*_kernel.py that need a GPU, unless ``TESTS``
-names others; ``SECONDS`` is its budget where 30 are not enough. Times never leave this program: what is printed and kept are ratios within one run, shares of the rates
-that the same device reaches when it copies and multiplies, and peaks of memory.
+names others; ``SECONDS`` is its budget where 30 are not enough. Times never leave this program: what is printed and
+kept are ratios within one run, shares of the rates that the same device reaches when it copies and multiplies, and
+peaks of memory.
 
 It needs torch, triton and this repository, installed or not. Exit status: 0 where everything was measured, 1 where a
 test or a case failed or the budget was spent, 2 without a GPU.
