@@ -1,0 +1,350 @@
+"""Attention's launches and the operators torch sees: forward, backward, and how they hang together."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+import triton
+from torch import Tensor
+from triton.tools.tensor_descriptor import TensorDescriptor
+
+from oxiformers_kernels.attention import table
+from oxiformers_kernels.attention.backward_kernel import attention_backward_keys, attention_delta
+from oxiformers_kernels.attention.backward_query_kernel import attention_backward_queries
+from oxiformers_kernels.attention.forward_kernel import attention_forward
+from oxiformers_kernels.attention.ref import Biases, Options, dropout_threshold
+from oxiformers_kernels.attention.scores_kernel import PLAN_COLUMNS, plan_tiles
+from oxiformers_kernels.device import capability, dot_settings, on, roomy
+from oxiformers_kernels.dispatch import interpreting
+
+#: Sequences a program of the plan ranks, and how many it compares them with at a time.
+PLAN_SEQUENCES, PLAN_CHUNK = 32, 128
+
+#: The size of a bias along what all share: as long as asked for.
+_NO_LIMIT = 2**31 - 1
+
+
+def attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    cu_seqlens_q: Tensor | None,
+    cu_seqlens_k: Tensor | None,
+    biases: Biases,
+    options: Options,
+    seed: Tensor | None,
+    deterministic: bool,
+) -> tuple[Tensor, Tensor]:
+    """As `ref.attention`, for float16, bfloat16 and float32, with sums in float32."""
+    if deterministic and biases.bias is not None and biases.bias.requires_grad:
+        # Each score then has an element of its own, and torch adds up what was broadcast, always in one order.
+        batch = q.shape[0] if cu_seqlens_q is None else cu_seqlens_q.shape[0] - 1
+        biases = biases._replace(bias=biases.bias.expand(batch, q.shape[-2], -1, -1))
+    out, lse = attention_op(q, k, v, cu_seqlens_q, cu_seqlens_k, *biases, seed, *options, deterministic)
+    if cu_seqlens_q is None:
+        lse = lse.view(q.shape[2], q.shape[0], q.shape[1]).transpose(0, 1)
+    return out, lse
+
+
+class _Call(NamedTuple):
+    """The tensors of a call and the arguments that all kernels take from them."""
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    cu_seqlens_q: Tensor | None
+    cu_seqlens_k: Tensor | None
+    biases: Biases
+    options: Options
+    seed: Tensor | None
+    shape: table.Shape
+
+    @property
+    def packed(self) -> bool:
+        return self.cu_seqlens_q is not None
+
+    @property
+    def tokens(self) -> int:
+        return self.q.numel() // (self.q.shape[-2] * self.q.shape[-1])
+
+    @property
+    def sequences(self) -> int:
+        return self.q.shape[0] if self.cu_seqlens_q is None else self.cu_seqlens_q.shape[0] - 1
+
+    def slots(self, side: Tensor, block: int) -> int:
+        """How many tiles of `block` tokens the sequences of a side have at most; known without their lengths."""
+        if not self.packed:
+            return side.shape[0] * triton.cdiv(side.shape[1], block)
+        return side.shape[0] // block + self.sequences
+
+    def plan(self, own: Tensor | None, other: Tensor | None, slots: int, block: int) -> Tensor:
+        """Which sequence each slot works on; any tensor where the sequences are equally long."""
+        if own is None or other is None:
+            return self.q
+        plan = torch.empty(1 + slots, PLAN_COLUMNS, dtype=torch.int32, device=self.q.device)
+        grid = (triton.cdiv(self.sequences, PLAN_SEQUENCES),)
+        plan_tiles[grid](
+            own, other, plan, self.sequences, BLOCK=block, SEQUENCES=PLAN_SEQUENCES, CHUNK=PLAN_CHUNK, num_warps=4
+        )
+        return plan
+
+    def arguments(self) -> dict[str, Any]:
+        """What forward and backward kernels take alike, by name."""
+        q, biases, options = self.q, self.biases, self.options
+        heads, kv_heads = q.shape[-2], self.k.shape[-2]
+        bias = biases.bias
+        precision, upcast = dot_settings(q.dtype)
+        columns = max(16, triton.next_power_of_2(q.shape[-1]))
+        v_columns = max(16, triton.next_power_of_2(self.v.shape[-1]))
+        strides = {
+            f"{name}_{axis}": stride
+            for name, side in (("q", q), ("k", self.k), ("v", self.v))
+            for axis, stride in zip(("batch", "token", "head"), _strides(side), strict=True)
+        }
+        return {
+            "q": q, "k": self.k, "v": self.v,
+            "table": q if biases.distance_bias is None else biases.distance_bias.contiguous(),
+            "bias": q if bias is None else bias,
+            "slopes": q if biases.alibi_slopes is None else biases.alibi_slopes.contiguous(),
+            "seeds": q if self.seed is None else self.seed,
+            "scale": options.scale, "softcap": options.softcap or 1.0,
+            "keep_share": 1.0 - options.dropout, "threshold": dropout_threshold(options.dropout),
+            "reach": 0 if biases.distance_bias is None else (biases.distance_bias.shape[1] - 1) // 2,
+            "left": options.left, "right": options.right,
+            "group": heads // kv_heads, "n_tokens": self.tokens, "n_sequences": self.sequences,
+            "query_length": 0 if self.packed else q.shape[1],
+            "key_length": 0 if self.packed else self.k.shape[1],
+            **strides,
+            **_bias_arguments("bias", bias),
+            "bias_queries": _NO_LIMIT if bias is None or bias.shape[2] == 1 else bias.shape[2],
+            "bias_keys": _NO_LIMIT if bias is None or bias.shape[3] == 1 else bias.shape[3],
+            "SIZE": q.shape[-1], "V_SIZE": self.v.shape[-1], "COLUMNS": columns, "V_COLUMNS": v_columns,
+            "PACKED": self.packed, "LEFT": options.left >= 0, "RIGHT": options.right >= 0,
+            "SOFTCAP": options.softcap > 0, "ALIBI": biases.alibi_slopes is not None,
+            "DISTANCE": biases.distance_bias is not None, "BIAS": bias is not None,
+            "DROPOUT": options.dropout > 0, "PRECISION": precision, "UPCAST": upcast,
+        }  # fmt: skip
+
+
+def _call(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    cu_seqlens_q: Tensor | None,
+    cu_seqlens_k: Tensor | None,
+    biases: Biases,
+    options: Options,
+    seed: Tensor | None,
+) -> _Call:
+    q, k, v = (side if side.stride(-1) == 1 else side.contiguous() for side in (q, k, v))
+    batch, tokens = (q.shape[0], q.shape[1]) if cu_seqlens_q is None else (cu_seqlens_q.shape[0] - 1, q.shape[0])
+    shape = table.Shape(
+        columns=triton.next_power_of_2(max(q.shape[-1], v.shape[-1], 16)),
+        float32=q.dtype == torch.float32,
+        biased=options.softcap > 0 or any(bias is not None for bias in biases),
+        typical=tokens if cu_seqlens_q is None else tokens // max(batch, 1),
+        hopper=capability(q.device) >= (9, 0),
+        roomy=roomy(q.device),
+    )
+    return _Call(q, k, v, cu_seqlens_q, cu_seqlens_k, biases, options, seed, shape)
+
+
+def _strides(side: Tensor) -> tuple[int, int, int]:
+    """Of batch, token and head; packed tokens have no batch."""
+    return (0, *side.stride()[:2]) if side.dim() == 3 else side.stride()[:3]
+
+
+def _bias_arguments(name: str, bias: Tensor | None) -> dict[str, int]:
+    """The strides of a dense bias or of its gradient, 0 along what all share."""
+    strides = [0] * 4 if bias is None else [0 if size == 1 else stride for size, stride in zip(bias.shape, bias.stride(), strict=True)]
+    return {f"{name}_{axis}": stride for axis, stride in zip(("batch", "head", "query", "key"), strides, strict=True)}
+
+
+def _blocks(side: Tensor, rows: int, columns: int) -> Any:
+    """The tensor as the copy engine of a Hopper GPU reads it, `[tokens, H * D]`; None where it cannot."""
+    if side.shape[-1] != columns or side.dtype == torch.float32 or side.numel() == 0:
+        return None
+    batch, token, head = _strides(side)
+    adjacent = head == columns or side.shape[-2] == 1
+    rectangular = side.dim() == 3 or side.shape[0] == 1 or batch == side.shape[1] * token
+    if not adjacent or not rectangular or side.data_ptr() % 16 or token * side.element_size() % 16:
+        return None
+    tokens = side.numel() // (side.shape[-2] * columns)
+    return TensorDescriptor(side, [tokens, side.shape[-2] * columns], [token, 1], [rows, columns])
+
+
+@torch.library.custom_op("oxiformers_kernels::attention", mutates_args=())
+def attention_op(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    cu_seqlens_q: Tensor | None,
+    cu_seqlens_k: Tensor | None,
+    alibi_slopes: Tensor | None,
+    distance_bias: Tensor | None,
+    bias: Tensor | None,
+    seed: Tensor | None,
+    scale: float,
+    left: int,
+    right: int,
+    softcap: float,
+    dropout: float,
+    deterministic: bool,
+) -> tuple[Tensor, Tensor]:
+    """The forward launch: out `[T, H, Dv]` or `[B, S, H, Dv]`, and the log-sum-exp `[H, T]`."""
+    call = _call(
+        q, k, v, cu_seqlens_q, cu_seqlens_k, Biases(alibi_slopes, distance_bias, bias),
+        Options(scale, left, right, softcap, dropout), seed,
+    )  # fmt: skip
+    heads = q.shape[-2]
+    out = torch.empty(*q.shape[:-1], v.shape[-1], dtype=q.dtype, device=q.device)
+    lse = torch.empty(heads, call.tokens, dtype=torch.float32, device=q.device)
+    if lse.numel() == 0:
+        return out, lse
+    tile = table.forward_tile(call.shape)
+    slots = call.slots(call.q, tile.queries)
+    arguments = call.arguments()
+    k_tiles = v_tiles = None
+    if call.shape.hopper and not interpreting():
+        k_tiles = _blocks(call.k, tile.keys, arguments["COLUMNS"])
+        v_tiles = _blocks(call.v, tile.keys, arguments["V_COLUMNS"])
+    tma = k_tiles is not None and v_tiles is not None
+    with on(q.device):
+        attention_forward[(slots * heads,)](
+            out=out, lse=lse, k_tiles=k_tiles if tma else call.k, v_tiles=v_tiles if tma else call.v,
+            plan=call.plan(cu_seqlens_q, cu_seqlens_k, slots, tile.queries), heads=heads,
+            out_token=heads * v.shape[-1], out_head=v.shape[-1],
+            QUERIES=tile.queries, KEYS=tile.keys, TMA=tma, num_warps=tile.warps, num_stages=tile.stages,
+            **arguments,
+        )  # fmt: skip
+    return out, lse
+
+
+@attention_op.register_fake
+def _(q, k, v, *_):  # type: ignore[no-untyped-def]
+    tokens = q.shape[0] if q.dim() == 3 else q.shape[0] * q.shape[1]
+    return q.new_empty(*q.shape[:-1], v.shape[-1]), q.new_empty(q.shape[-2], tokens, dtype=torch.float32)
+
+
+@torch.library.custom_op("oxiformers_kernels::attention_backward", mutates_args=())
+def attention_backward_op(
+    grad: Tensor,
+    lse_grad: Tensor | None,
+    out: Tensor,
+    lse: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    cu_seqlens_q: Tensor | None,
+    cu_seqlens_k: Tensor | None,
+    alibi_slopes: Tensor | None,
+    distance_bias: Tensor | None,
+    bias: Tensor | None,
+    seed: Tensor | None,
+    scale: float,
+    left: int,
+    right: int,
+    softcap: float,
+    dropout: float,
+    deterministic: bool,
+    table_grad_wanted: bool,
+    bias_grad_wanted: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """The backward launches: the gradients of q, k, v, of the bias by distance and of the dense bias (empty if not wanted)."""
+    call = _call(
+        q, k, v, cu_seqlens_q, cu_seqlens_k, Biases(alibi_slopes, distance_bias, bias),
+        Options(scale, left, right, softcap, dropout), seed,
+    )  # fmt: skip
+    q, k, v = call.q, call.k, call.v
+    heads, kv_heads, tokens, device = q.shape[-2], k.shape[-2], call.tokens, q.device
+    tile = table.backward_keys_tile(call.shape)
+    slots = call.slots(k, tile.keys)
+    by_atomics = not deterministic and table.query_gradient_by_atomics(call.shape)
+    dq = torch.zeros(q.shape, dtype=torch.float32, device=device) if by_atomics else torch.empty(q.shape, dtype=q.dtype, device=device)
+    dk, dv = torch.empty(k.shape, dtype=k.dtype, device=device), torch.empty(v.shape, dtype=v.dtype, device=device)
+    table_grad = torch.zeros(0, device=device)
+    if table_grad_wanted:
+        assert distance_bias is not None
+        rows = (heads, slots) if deterministic else (heads,)
+        table_grad = torch.zeros(*rows, distance_bias.shape[1], device=device)
+    bias_grad = torch.zeros(0, device=device)
+    if bias_grad_wanted:
+        assert bias is not None
+        bias_grad = torch.zeros(bias.shape, device=device)
+    if tokens and heads:
+        grad = grad.reshape(tokens, heads, v.shape[-1])
+        grad = grad if grad.stride(-1) == 1 else grad.contiguous()
+        delta = torch.empty_like(lse)
+        arguments = call.arguments()
+        with on(device):
+            columns = arguments["V_COLUMNS"]
+            rows = max(1, 4096 // columns)
+            attention_delta[(triton.cdiv(tokens, rows) * heads,)](
+                out, grad, lse if lse_grad is None else lse_grad.contiguous(), delta, tokens, heads, v.shape[-1],
+                heads * v.shape[-1], v.shape[-1], grad.stride(0), grad.stride(1),
+                ROWS=rows, COLUMNS=columns, LSE_GRAD=lse_grad is not None, num_warps=4,
+            )  # fmt: skip
+            arguments |= {
+                "grad": grad, "lse": lse, "delta": delta, "dq": dq, "grad_token": grad.stride(0),
+                "grad_head": grad.stride(1), "dq_token": heads * q.shape[-1], "dq_head": q.shape[-1],
+            }  # fmt: skip
+            if slots and k.numel():
+                attention_backward_keys[(slots * kv_heads,)](
+                    dk=dk, dv=dv, plan=call.plan(cu_seqlens_k, cu_seqlens_q, slots, tile.keys),
+                    table_grad=table_grad, bias_grad=bias_grad, kv_heads=kv_heads, n_slots=slots,
+                    **_bias_arguments("bias_grad", bias_grad if bias_grad_wanted else None),
+                    dk_token=kv_heads * k.shape[-1], dk_head=k.shape[-1],
+                    dv_token=kv_heads * v.shape[-1], dv_head=v.shape[-1],
+                    QUERIES=tile.queries, KEYS=tile.keys, QUERY_GRAD=by_atomics, TABLE_GRAD=table_grad_wanted,
+                    BIAS_GRAD=bias_grad_wanted, PRIVATE=deterministic,
+                    num_warps=tile.warps, num_stages=tile.stages, **arguments,
+                )  # fmt: skip
+            if not by_atomics:
+                tile = table.backward_queries_tile(call.shape)
+                slots = call.slots(q, tile.queries)
+                attention_backward_queries[(slots * heads,)](
+                    plan=call.plan(cu_seqlens_q, cu_seqlens_k, slots, tile.queries), heads=heads,
+                    QUERIES=tile.queries, KEYS=tile.keys, num_warps=tile.warps, num_stages=tile.stages, **arguments,
+                )  # fmt: skip
+    if by_atomics:
+        dq = torch.mul(dq, scale, out=torch.empty(q.shape, dtype=q.dtype, device=device))
+    if table_grad_wanted and deterministic:
+        table_grad = table_grad.sum(1)
+    return dq, dk, dv, table_grad, bias_grad
+
+
+@attention_backward_op.register_fake
+def _(grad, lse_grad, out, lse, q, k, v, cu_seqlens_q, cu_seqlens_k, alibi_slopes, distance_bias, bias, seed, *options):  # type: ignore[no-untyped-def]  # fmt: skip
+    table_grad_wanted, bias_grad_wanted = options[-2:]
+    return (
+        *(side.new_empty(side.shape) for side in (q, k, v)),
+        q.new_empty(distance_bias.shape if table_grad_wanted else (0,), dtype=torch.float32),
+        q.new_empty(bias.shape if bias_grad_wanted else (0,), dtype=torch.float32),
+    )
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    ctx.save_for_backward(*output, *inputs[:9])
+    ctx.options = inputs[9:]
+    ctx.set_materialize_grads(False)
+
+
+def _backward(ctx: Any, grad: Tensor | None, lse_grad: Tensor | None) -> tuple[Tensor | None, ...]:
+    out, lse, *inputs = ctx.saved_tensors
+    distance_bias, bias = inputs[6], inputs[7]
+    if grad is None:
+        grad = torch.zeros_like(out)
+    table_grad_wanted, bias_grad_wanted = ctx.needs_input_grad[6:8]
+    dq, dk, dv, table_grad, bias_grad = attention_backward_op(
+        grad, lse_grad, out, lse, *inputs, *ctx.options, table_grad_wanted, bias_grad_wanted
+    )
+    return (
+        dq, dk, dv, None, None, None,
+        table_grad.to(distance_bias.dtype) if table_grad_wanted else None,
+        bias_grad.to(bias.dtype) if bias_grad_wanted else None,
+        None, *(None for _ in ctx.options),
+    )  # fmt: skip
+
+
+attention_op.register_autograd(_backward, setup_context=_save)

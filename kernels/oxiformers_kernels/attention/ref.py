@@ -1,0 +1,190 @@
+"""Attention over packed or equally long sequences, in plain torch: what the kernels compute, and the CPU path."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from oxiformers_kernels.philox import philox_uint32
+
+
+class Options(NamedTuple):
+    """How scores become probabilities; see `attention` for each.
+
+    Attributes:
+        scale: multiplies the products of queries and keys.
+        left, right: how far before and after its own position a query sees; -1 is without limit.
+        softcap: 0 for none.
+        dropout: probability of dropping a probability.
+    """
+
+    scale: float
+    left: int = -1
+    right: int = -1
+    softcap: float = 0.0
+    dropout: float = 0.0
+
+
+class Biases(NamedTuple):
+    """What is added to the scores; see `attention` for each."""
+
+    alibi_slopes: Tensor | None = None
+    distance_bias: Tensor | None = None
+    bias: Tensor | None = None
+
+
+class _Sequences(NamedTuple):
+    """One call's worth of sequences with equal lengths, `[n, H, L, D]`, and where they lie."""
+
+    first: int
+    query_start: int
+    query: Tensor
+    key: Tensor
+    value: Tensor
+
+
+def attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    cu_seqlens_q: Tensor | None,
+    cu_seqlens_k: Tensor | None,
+    biases: Biases,
+    options: Options,
+    seed: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """The attended values and the log-sum-exp of the scores, sequence by sequence.
+
+    The order of casts is that of the eager attention of Hugging Face's models: scores in the dtype of `q`, the softmax in
+    float32 (float64 for float64), probabilities back in the dtype of `q`. A query that sees nothing gives 0, its
+    log-sum-exp is -inf.
+
+    Returns:
+        `[T, H, Dv]` and float32 `[H, T]`; for equally long sequences `[B, S, H, Dv]` and `[B, H, S]`.
+    """
+    outputs, sums = [], []
+    for part in _sequences(q, k, v, cu_seqlens_q, cu_seqlens_k):
+        output, lse = _attend(part, biases, options, seed)
+        outputs.append(output)
+        sums.append(lse)
+    if cu_seqlens_q is None:
+        return outputs[0].transpose(1, 2), sums[0]
+    wide = torch.promote_types(q.dtype, torch.float32)
+    nothing = q.new_zeros(0, q.shape[1], v.shape[2]), q.new_zeros(q.shape[1], 0, dtype=wide)
+    packed = [output.squeeze(0).transpose(0, 1) for output in outputs]
+    return torch.cat([nothing[0], *packed]), torch.cat([nothing[1], *(lse.squeeze(0) for lse in sums)], dim=1)
+
+
+def _sequences(
+    q: Tensor, k: Tensor, v: Tensor, cu_seqlens_q: Tensor | None, cu_seqlens_k: Tensor | None
+) -> Iterator[_Sequences]:
+    if cu_seqlens_q is None or cu_seqlens_k is None:
+        yield _Sequences(0, 0, *(tensor.transpose(1, 2) for tensor in (q, k, v)))
+        return
+    query_ends, key_ends = cu_seqlens_q.tolist(), cu_seqlens_k.tolist()
+    for index in range(len(query_ends) - 1):
+        keys = slice(key_ends[index], key_ends[index + 1])
+        yield _Sequences(
+            index,
+            query_ends[index],
+            *(
+                tensor.transpose(0, 1).unsqueeze(0)
+                for tensor in (q[query_ends[index] : query_ends[index + 1]], k[keys], v[keys])
+            ),
+        )
+
+
+def _attend(part: _Sequences, biases: Biases, options: Options, seed: Tensor | None) -> tuple[Tensor, Tensor]:
+    query, key, value = part.query, part.key, part.value
+    rows, heads, query_length, key_length = *query.shape[:3], key.shape[2]
+    key, value = (
+        side.repeat_interleave(heads // side.shape[1], dim=1) if side.shape[1] != heads else side
+        for side in (key, value)
+    )
+    scores = torch.matmul(query, key.transpose(-1, -2)) * options.scale
+    if options.softcap:
+        scores = options.softcap * torch.tanh(scores / options.softcap)
+    distance = distances(query_length, key_length, query.device)
+    if biases.alibi_slopes is not None:
+        slopes = biases.alibi_slopes.to(scores.dtype)
+        scores = scores - slopes[:, None, None] * distance.abs().to(scores.dtype)
+    if biases.distance_bias is not None:
+        reach = (biases.distance_bias.shape[1] - 1) // 2
+        scores = scores + biases.distance_bias[:, distance.clamp(-reach, reach) + reach].to(scores.dtype)
+    if biases.bias is not None:
+        batch = biases.bias[part.first : part.first + rows] if biases.bias.shape[0] > 1 else biases.bias
+        scores = scores + batch[:, :, :query_length, :key_length].to(scores.dtype)
+    hidden = torch.zeros_like(distance, dtype=torch.bool)
+    if options.left >= 0:
+        hidden = hidden | (distance < -options.left)
+    if options.right >= 0:
+        hidden = hidden | (distance > options.right)
+    wide = torch.promote_types(query.dtype, torch.float32)
+    scores = scores.masked_fill(hidden, -math.inf).to(wide)
+    # A softmax over nothing is 0/0: such rows are filled before (no NaN in the backward) and zeroed after.
+    empty = (scores == -math.inf).all(dim=-1, keepdim=True)
+    lse = torch.logsumexp(scores.masked_fill(empty, 0.0), dim=-1).masked_fill(empty.squeeze(-1), -math.inf)
+    probabilities = scores.masked_fill(empty, 0.0).softmax(dim=-1).masked_fill(empty, 0.0).to(query.dtype)
+    if options.dropout and seed is not None:
+        kept = dropout_keeps(part, seed, options.dropout)
+        probabilities = probabilities * kept.to(probabilities.dtype) / (1.0 - options.dropout)
+    return torch.matmul(probabilities, value), lse
+
+
+def distances(query_length: int, key_length: int, device: torch.device) -> Tensor:
+    """Key position minus query position, int64 `[Lq, Lk]`; the queries are the last of the keys' positions."""
+    positions = torch.arange(key_length - query_length, key_length, device=device)
+    return torch.arange(key_length, device=device) - positions[:, None]
+
+
+def dropout_keeps(part: _Sequences, seed: Tensor, dropout: float) -> Tensor:
+    """Which probabilities stay, bool `[n, H, Lq, Lk]`: Philox over (query's token, key's position, head).
+
+    The generator is counter-based (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", 2011): the bits of a
+    probability depend on its place alone, so forward and backward, and any tiling, draw the same.
+    """
+    rows, heads, query_length = part.query.shape[:3]
+    device = part.query.device
+    tokens = part.query_start + torch.arange(rows * query_length, device=device).view(rows, 1, query_length, 1)
+    keys = torch.arange(part.key.shape[2], device=device)
+    head = torch.arange(heads, device=device)[:, None, None]
+    zero = torch.zeros((), dtype=torch.int64, device=device)
+    return philox_uint32(seed, tokens, keys, head, zero) >= dropout_threshold(dropout)
+
+
+def dropout_threshold(dropout: float) -> int:
+    """Random 32-bit numbers below it are dropped."""
+    return min(round(dropout * 2**32), 2**32 - 1)
+
+
+def bucketed_distance_bias(table: Tensor, max_distance: int, bidirectional: bool) -> Tensor:
+    """T5's relative bias as one value a distance, differentiable in its table.
+
+    Half of a side's buckets are for one distance each, the others grow geometrically up to `max_distance`, from
+    which on distances are alike; so a value for each of -R..R, R = max_distance, says all (arXiv:1910.10683).
+
+    Args:
+        table: `[buckets, H]`, the embedding of the buckets.
+        max_distance: R.
+        bidirectional: keys after the query have buckets of their own; without, there are those before it only.
+
+    Returns:
+        `[H, 2 * R + 1]`, for `distance_bias` of `attention`.
+    """
+    buckets, distance = table.shape[0], torch.arange(-max_distance, max_distance + 1, device=table.device)
+    side = torch.zeros_like(distance)
+    if bidirectional:
+        buckets //= 2
+        side = (distance > 0).long() * buckets
+        distance = distance.abs()
+    else:
+        distance = (-distance).clamp(min=0)
+    exact = buckets // 2
+    # In float32 and in this order, as at training: a bucket's edge must not move by a rounding.
+    growth = torch.log(distance.float().clamp(min=1) / exact) / math.log(max_distance / exact)
+    far = (exact + (growth * (buckets - exact)).long()).clamp(max=buckets - 1)
+    return table[side + torch.where(distance < exact, distance, far)].t()
