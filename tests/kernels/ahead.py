@@ -28,14 +28,15 @@ def assemble(
     warps: int = 4,
     stages: int = 3,
     default: str = "i64",
+    aligned: bool = False,
 ) -> str:
     """The PTX of `function`.
 
     Args:
         types: Triton's type of each argument (`*fp16`, `i32`, `fp32`); those not named are `default`.
-        constants: the constexpr arguments. Pointers (and strides, sizes) that are known to be multiples of 16 at run time are
-            assumed so here.
+        constants: the constexpr arguments.
         capability: 80 or 90.
+        aligned: whether integers are known to be multiples of 16, as Triton finds out at run time; pointers always are.
     """
     signature = {
         name: "constexpr" if name in constants else types.get(name, default) for name in function.arg_names
@@ -43,7 +44,7 @@ def assemble(
     attributes = {
         (index,): [["tt.divisibility", 16]]
         for index, kind in enumerate(signature.values())
-        if kind.startswith("*")
+        if kind.startswith("*") or (aligned and kind.startswith("i"))
     }
     source = ASTSource(function, signature=signature, constexprs=constants, attrs=attributes)
     target = GPUTarget("cuda", capability, 32)

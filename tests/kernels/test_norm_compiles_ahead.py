@@ -1,0 +1,72 @@
+"""The norms compile for the GPUs they are meant for, without one, and no tile spills a register."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("triton", reason="triton is not installed")
+
+from oxiformers_kernels.norm import kernel
+from tests.kernels.ahead import assemble, usage
+
+# Registers of a processor over the threads that the backward's programs are numbered for.
+REGISTERS = 65536 // 512
+
+
+@pytest.mark.parametrize("capability", [80, 90])
+@pytest.mark.parametrize("columns", [128, 768, 1000, 8192, 16384, 20000])
+@pytest.mark.parametrize(
+    ("dtype", "kind"), [("bf16", kernel.LAYER), ("fp32", kernel.LAYER), ("fp16", kernel.LLAMA)]
+)
+def test_norm(
+    capability: int, columns: int, dtype: str, kind: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "cache"))
+    names = ("x", "residual", "weight", "bias", "out", "total", "grad", "grad_total", "grad_x")
+    types = dict.fromkeys(names, f"*{dtype}")
+    types |= dict.fromkeys(("mean", "deviation", "weight_parts", "bias_parts"), "*fp32")
+    types |= {"eps": "fp32", "offset": "fp32", "n_columns": "i32", "n_rows": "i32"}
+    # As at run time: sizes and strides of aligned rows are known to be multiples of 16.
+    aligned = columns % 16 == 0
+    absent: dict[str, Any] = {} if kind == kernel.LAYER else {"bias": None, "residual": None}
+
+    tile = kernel.forward_tile(columns)
+    constants = {"KIND": kind, "BLOCK": tile.columns, **absent}
+    if tile.whole:
+        constants["ROWS"] = tile.rows
+    function = kernel._forward if tile.whole else kernel._forward_wide
+    ptx = assemble(function, types, constants, capability, warps=tile.warps, aligned=aligned)
+    assert usage(ptx, capability, tmp_path).spilled_bytes == 0
+
+    tile = kernel.backward_tile(columns, 8 if dtype == "fp32" else 4)
+    constants = {"KIND": kind, "BLOCK": tile.columns}
+    if tile.whole:
+        constants |= {"ROWS": tile.rows, "STAGES": tile.stages}
+        constants |= {} if kind == kernel.LAYER else {"bias_parts": None, "grad_total": None}
+    function = kernel._backward if tile.whole else kernel._backward_wide
+    used = usage(
+        assemble(function, types, constants, capability, warps=tile.warps, aligned=aligned),
+        capability,
+        tmp_path,
+    )
+    assert used.spilled_bytes == 0
+    if aligned and columns >= 768:
+        assert used.registers <= REGISTERS
+
+
+@pytest.mark.parametrize("capability", [80, 90])
+def test_sums_over_rows(capability: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "cache"))
+    types = dict.fromkeys(("mean", "deviation", "weight_parts", "bias_parts", "parts"), "*fp32")
+    types |= dict.fromkeys(("grad", "x", "out"), "*bf16")
+    sizes = {"ROWS": kernel.SUM_ROWS, "BLOCK": kernel.SUM_COLUMNS}
+    for function, constants in (
+        (kernel._parameter_parts, {"KIND": kernel.LAYER, **sizes}),
+        (kernel._sum_parts, {"ROWS": kernel.PART_ROWS, "BLOCK": kernel.PART_COLUMNS}),
+    ):
+        assert (
+            usage(assemble(function, types, constants, capability), capability, tmp_path).spilled_bytes == 0
+        )
