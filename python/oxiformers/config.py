@@ -33,11 +33,15 @@ DTYPES = (
     "float8_e5m2",
 )
 
-#: `None` chooses packed attention; "eager" keeps everything rectangular and can return attention weights. The
-#: others are transformers' names for fused attention, which packed attention stands in for.
+#: `None` and "auto" choose packed attention, on the fused kernel where it can run; "triton" is that kernel or an error,
+#: "torch" is never it; "eager" keeps everything rectangular and can return attention weights. The others are
+#: transformers' names for fused attention, and the same as "auto".
 ATTENTION_IMPLEMENTATIONS = (
     None,
+    "auto",
     "eager",
+    "triton",
+    "torch",
     "packed",
     "sdpa",
     "flash_attention_2",
@@ -239,7 +243,7 @@ class Config:
 
     @property
     def attn_implementation(self) -> str | None:
-        """How attention is computed: None for packed, "eager" for rectangular. Not written to config.json."""
+        """How attention is computed, one of ATTENTION_IMPLEMENTATIONS. Not written to config.json."""
         return self._attn_implementation
 
     @attn_implementation.setter

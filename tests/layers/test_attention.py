@@ -9,11 +9,8 @@ import torch
 
 from oxiformers.layers.attention import attend, attend_rectangular
 from oxiformers.layers.layout import Layout, Segments
-from oxiformers.layers.ragged import (
-    distance_bias_matrix,
-    ragged_attention,
-    ragged_attention_reference,
-)
+from oxiformers.layers.ragged import ragged_attention
+from oxiformers.layers.scoring import Scoring, distance_bias_matrix
 
 HEADS, SIZE = 4, 8
 LENGTHS = [
@@ -38,17 +35,26 @@ def random_inputs(query_lengths, key_lengths, kv_heads=HEADS, dtype=torch.float6
     return tensors, draw(HEADS, 7) if biased else None
 
 
+def sequence_by_sequence(query, key, value, query_lengths, key_lengths, scoring):
+    """What ragged_attention computes without dropout: each sequence alone, by the rectangular path."""
+    sides = zip(query.split(query_lengths), key.split(key_lengths), value.split(key_lengths), strict=True)
+    outputs = [
+        attend_rectangular(q[None], k[None], v[None], None, scoring)[0][0] for q, k, v in sides if len(k)
+    ]
+    assert len(outputs) == sum(length > 0 for length in key_lengths)
+    return torch.cat(outputs)
+
+
 @pytest.mark.parametrize("lengths", LENGTHS)
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("kv_heads", [4, 2, 1])
 @pytest.mark.parametrize("biased", [False, True])
 def test_ragged_equals_sequence_by_sequence(lengths, causal, kv_heads, biased):
-    query_lengths, key_lengths = (torch.tensor(side) for side in lengths)
     tensors, bias = random_inputs(*lengths, kv_heads, biased=biased)
     inputs = [*tensors, bias] if biased else tensors
-    options = {"distance_bias": bias, "causal": causal}
-    ours = ragged_attention(*tensors, query_lengths, key_lengths, **options)
-    theirs = ragged_attention_reference(*tensors, query_lengths, key_lengths, **options)
+    scoring = Scoring(distance_bias=bias, causal=causal)
+    ours = ragged_attention(*tensors, *map(torch.tensor, lengths), scoring)
+    theirs = sequence_by_sequence(*tensors, *lengths, scoring)
     torch.testing.assert_close(ours, theirs)
     weight = torch.randn_like(ours)
     for ours_grad, their_grad in zip(
@@ -66,19 +72,13 @@ def test_long_bfloat16_sequences(causal, biased, kv_heads):
     lengths = [70, 70, 130, 3]
     tensors, bias = random_inputs(lengths, lengths, kv_heads, dtype=torch.bfloat16, biased=biased)
     wide = [tensor.detach().double() for tensor in tensors]
-    options = {"causal": causal, "distance_bias": bias.detach() if biased else None}
-    expected = ragged_attention_reference(
-        *wide, torch.tensor(lengths), torch.tensor(lengths), causal=causal,
-        distance_bias=bias.detach().double() if biased else None,
-    )  # fmt: skip
+    scoring = Scoring(causal=causal, distance_bias=bias.detach() if biased else None)
+    exact = scoring._replace(distance_bias=bias.detach().double() if biased else None)
+    expected = sequence_by_sequence(*wide, lengths, lengths, exact)
     with torch.no_grad():
-        ours = ragged_attention(*tensors, torch.tensor(lengths), torch.tensor(lengths), **options)
+        ours = ragged_attention(*tensors, torch.tensor(lengths), torch.tensor(lengths), scoring)
     # The yardstick is the rectangular twin, whose scores and probabilities are bfloat16 as well.
-    starts = torch.tensor(lengths).cumsum(0) - torch.tensor(lengths)
-    plain = torch.cat([
-        attend_rectangular(*(t[None, start : start + length] for t in tensors), None, **options)[0][0]
-        for start, length in zip(starts.tolist(), lengths, strict=True)
-    ])  # fmt: skip
+    plain = sequence_by_sequence(*tensors, lengths, lengths, scoring)
     error, plain_error = ((output.double() - expected).abs().max().item() for output in (ours, plain))
     assert error <= 2 * plain_error + 1e-5
 
@@ -97,7 +97,7 @@ def test_dropout_backward_is_the_gradient_of_the_same_draw():
 
     def run(*inputs):
         torch.manual_seed(7)
-        return ragged_attention(*inputs, lengths, lengths, dropout=0.4)
+        return ragged_attention(*inputs, lengths, lengths, Scoring(dropout=0.4))
 
     assert not torch.equal(run(*tensors), ragged_attention(*tensors, lengths, lengths))
     assert torch.autograd.gradcheck(run, tensors)
@@ -109,7 +109,7 @@ def test_dropout_keeps_the_mean():
     value = torch.ones(8, HEADS, SIZE)
     lengths = torch.tensor([8])
     draws = torch.stack(
-        [ragged_attention(query, query, value, lengths, lengths, dropout=0.3) for _ in range(400)]
+        [ragged_attention(query, query, value, lengths, lengths, Scoring(dropout=0.3)) for _ in range(400)]
     )
     assert abs(draws.mean().item() - 1.0) < 0.02
 
@@ -117,7 +117,9 @@ def test_dropout_keeps_the_mean():
 def test_operator_is_well_formed():
     tensors, bias = random_inputs([3, 3, 5], [3, 3, 5], dtype=torch.float32, biased=True)
     lengths = torch.tensor([3, 3, 5])
-    arguments = (*tensors, lengths, lengths, bias, None, True, 0.3, 0.0, True)
+    dense = torch.randn(3, 1, 5, 5, requires_grad=True)
+    slopes = torch.rand(HEADS)
+    arguments = (*tensors, lengths, lengths, bias, slopes, dense, None, True, 0.3, 2, -1, 5.0, 0.0, True)
     torch.library.opcheck(torch.ops.oxiformers.ragged_attention.default, arguments)
 
 
@@ -148,8 +150,9 @@ def test_packed_equals_rectangular(mask, causal):
     padded = [torch.randn(3, 5, heads, SIZE, dtype=torch.float64) for heads in (HEADS, 2, 2)]
     packed, rectangular = Layout.of(mask, mask), Layout.of(mask, mask, rectangular=True)
     assert (packed.form, rectangular.form) == ("packed", "rectangular")
-    ours = packed.unpack(attend(*map(packed.pack, padded), packed, causal=causal)[0])
-    output, probabilities = attend(*padded, rectangular, causal=causal)
+    scoring = Scoring(causal=causal)
+    ours = packed.unpack(attend(*map(packed.pack, padded), packed, scoring)[0])
+    output, probabilities = attend(*padded, rectangular, scoring)
     torch.testing.assert_close(ours, rectangular.unpack(output))
     sums = probabilities.sum(-1)
     assert ((sums - 1).abs().lt(1e-9) | (sums == 0)).all()
@@ -162,10 +165,9 @@ def test_uniform_equals_rectangular():
     ids = torch.ones(2, 6)
     for causal in (False, True):
         for bias in (None, table):
-            uniform, _ = attend(*padded, Layout.of(ids, None), causal=causal, distance_bias=bias)
-            plain, _ = attend(
-                *padded, Layout.of(ids, None, rectangular=True), causal=causal, distance_bias=bias
-            )
+            scoring = Scoring(causal=causal, distance_bias=bias)
+            uniform, _ = attend(*padded, Layout.of(ids, None), scoring)
+            plain, _ = attend(*padded, Layout.of(ids, None, rectangular=True), scoring)
             torch.testing.assert_close(uniform, plain)
 
 
@@ -217,14 +219,12 @@ def test_one_graph_serves_batches_of_differing_lengths():
 
     @torch.compile(backend=backend, fullgraph=True, dynamic=True)
     def step(tokens, layout):
-        return attend(tokens, tokens, tokens, layout, causal=True)[0] * 2
+        return attend(tokens, tokens, tokens, layout, Scoring(causal=True))[0] * 2
 
     for lengths in ([3, 6], [2, 2, 9], [4, 4, 4, 4, 1]):
         tokens = torch.randn(sum(lengths), HEADS, SIZE)
         layout = Layout.from_lengths(lengths)
-        expected = ragged_attention_reference(
-            tokens, tokens, tokens, layout.query.lengths, layout.query.lengths, causal=True
-        )
+        expected = sequence_by_sequence(tokens, tokens, tokens, lengths, lengths, Scoring(causal=True))
         torch.testing.assert_close(step(tokens, layout), expected * 2)
     assert len(graphs) == 1
 
@@ -233,7 +233,9 @@ def test_scale_is_one_over_the_root_of_the_size():
     tensors, _ = random_inputs([4], [4])
     lengths = torch.tensor([4])
     plain = ragged_attention(*tensors, lengths, lengths)
-    assert torch.equal(plain, ragged_attention(*tensors, lengths, lengths, scale=1 / math.sqrt(SIZE)))
+    assert torch.equal(
+        plain, ragged_attention(*tensors, lengths, lengths, Scoring(scale=1 / math.sqrt(SIZE)))
+    )
 
 
 def test_last_layer_computes_no_more_than_the_first_tokens():

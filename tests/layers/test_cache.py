@@ -10,6 +10,7 @@ from oxiformers.layers.attention import attend_rectangular
 from oxiformers.layers.cache import Cache, DynamicCache, EncoderDecoderCache
 from oxiformers.layers.cached_attention import CacheStep, lay_out
 from oxiformers.layers.layout import Layout
+from oxiformers.layers.scoring import Scoring
 
 CPU = torch.device("cpu")
 HEADS, KV_HEADS, SIZE = 4, 2, 8
@@ -138,17 +139,16 @@ def test_attention_over_slots(past, added, reach, causal):
     table = None if reach is None else torch.randn(HEADS, 2 * reach + 1, dtype=torch.float64)
     step = CacheStep(cache, Layout.from_lengths(counts), CPU)
     query, new = random_tokens(sum(counts), HEADS, seed=1), random_tokens(sum(counts), KV_HEADS, seed=2)
+    scoring = Scoring(causal=causal, distance_bias=table)
     with torch.inference_mode():
-        output, weights = step.attend(0, query, new, new + 1, causal=causal, distance_bias=table)
+        output, weights = step.attend(0, query, new, new + 1, scoring)
     assert weights is None
     start = 0
     for row, count in enumerate(counts):
         if count == 0:
             continue
         key = torch.cat((keys[row], new[start : start + count])).unsqueeze(0)
-        expected, _ = attend_rectangular(
-            query[None, start : start + count], key, key + 1, None, causal=causal, distance_bias=table
-        )
+        expected, _ = attend_rectangular(query[None, start : start + count], key, key + 1, None, scoring)
         torch.testing.assert_close(output[start : start + count], expected[0])
         start += count
 

@@ -9,65 +9,47 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from oxiformers.errors import ArgumentError
+from oxiformers.layers import fused
 from oxiformers.layers.layout import Layout
-from oxiformers.layers.ragged import distance_bias_matrix, ragged_attention
+from oxiformers.layers.ragged import ragged_attention
+from oxiformers.layers.scoring import PLAIN, Scoring
 from oxiformers_kernels.softmax import softmax
 
 
 def attend(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    layout: Layout,
-    *,
-    causal: bool = False,
-    scale: float | None = None,
-    distance_bias: Tensor | None = None,
-    dropout: float = 0.0,
+    query: Tensor, key: Tensor, value: Tensor, layout: Layout, scoring: Scoring = PLAIN
 ) -> tuple[Tensor, Tensor | None]:
     """Scaled dot-product attention over a batch of any layout.
 
     Args:
         query: ``[..., H, D]``, where ``...`` is ``T`` (packed) or ``B, Q``.
         key, value: ``[..., Hkv, D]``; H is a multiple of Hkv (grouped heads).
-        layout: where queries and keys lie, and what is masked.
-        causal: a query sees its own position and those before it; queries are the last of the keys' positions. An
-            explicit mask takes its place.
-        scale: of the scores; 1 / sqrt(D) by default (Vaswani et al., arXiv:1706.03762).
-        distance_bias: ``[H, 2 * R + 1]`` added to the scores by distance, see distance_bias_matrix.
-        dropout: probability of dropping an attention probability; 0 outside of training.
+        layout: where queries and keys lie, what is masked, and what attention runs on.
+        scoring: how scores become probabilities. An explicit mask takes the place of its ``causal`` and ``window``.
 
     Returns:
         The attended values ``[..., H, D]``, and the probabilities ``[B, H, Q, K]`` where the layout is rectangular,
         else None.
+
+    Raises:
+        UnsupportedError: attention is to run on "triton", and cannot; the message says why.
     """
+    if layout.backend != "torch" and fused.attention_runs(query, value, layout, scoring):
+        return fused.attention(query, key, value, layout, scoring), None
     if layout.form == "rectangular":
-        return attend_rectangular(
-            query, key, value, layout.mask,
-            causal=causal and not layout.explicit, scale=scale, distance_bias=distance_bias, dropout=dropout,
-        )  # fmt: skip
+        scoring = scoring.showing_all() if layout.explicit else scoring
+        return attend_rectangular(query, key, value, layout.mask, scoring)
     if layout.form == "packed":
         assert layout.query is not None and layout.key is not None
         # In cross-attention one side may be uniform: its rows are sequences of equal lengths.
         q, k, v = (t.flatten(0, 1) if t.dim() == 4 else t for t in (query, key, value))
-        output = ragged_attention(
-            q, k, v, layout.query.lengths, layout.key.lengths,
-            distance_bias=distance_bias, causal=causal, scale=scale, dropout=dropout,
-        )  # fmt: skip
+        output = ragged_attention(q, k, v, layout.query.lengths, layout.key.lengths, scoring)
         return output.view(*query.shape[:-1], value.shape[-1]), None
-    return _attend_uniform(query, key, value, causal, scale, distance_bias, dropout), None
+    return _attend_uniform(query, key, value, scoring), None
 
 
 def attend_rectangular(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    mask: Tensor | None,
-    *,
-    causal: bool = False,
-    scale: float | None = None,
-    distance_bias: Tensor | None = None,
-    dropout: float = 0.0,
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scoring: Scoring = PLAIN
 ) -> tuple[Tensor, Tensor]:
     """The plain twin of every other path: one masked softmax over ``[B, H, Q, K]`` scores.
 
@@ -76,25 +58,28 @@ def attend_rectangular(
     """
     heads = query.shape[-2]
     q, k, v = query.transpose(1, 2), _repeat_heads(key, heads), _repeat_heads(value, heads)
-    scale = 1.0 / math.sqrt(q.shape[-1]) if scale is None else scale
+    scale = scoring.factor(q.shape[-1])
     scores = torch.matmul(q, k.transpose(-1, -2))
+    if scoring.softcap:
+        scores, scale = scoring.cap(scores * scale), 1.0
     lengths = (q.shape[-2], k.shape[-2])
     if mask is not None:
         _check_mask(mask, scores)
-    bias = None
-    if distance_bias is not None:
-        bias = distance_bias_matrix(distance_bias, *lengths).to(scores.dtype).unsqueeze(0)
+    added = scoring.added(*lengths, scores.dtype)
+    parts = [] if added is None else [added.unsqueeze(0)]
+    parts += [] if scoring.bias is None else [scoring.bias.to(scores.dtype)]
     if mask is not None and mask.dtype != torch.bool:
-        bias = mask.to(scores.dtype) if bias is None else bias + mask.to(scores.dtype)
+        parts.append(mask.to(scores.dtype))
         mask = None
-    if causal and lengths[0] > 1:
-        visible = torch.ones(lengths, dtype=torch.bool, device=q.device).tril(lengths[1] - lengths[0])
+    visible = scoring.visible(*lengths, q.device)
+    if visible is not None:
         mask = visible if mask is None else mask & visible
-    if bias is not None:
+    if parts:
+        bias = sum(parts[1:], start=parts[0])
         mask = bias if mask is None else bias.masked_fill(~mask, -math.inf)
     probabilities = softmax(scores, mask, scale=scale)
-    if dropout > 0.0:
-        probabilities = F.dropout(probabilities, dropout)
+    if scoring.dropout > 0.0:
+        probabilities = F.dropout(probabilities, scoring.dropout)
     return torch.matmul(probabilities, v).transpose(1, 2), probabilities
 
 
@@ -109,27 +94,17 @@ def _check_mask(mask: Tensor, scores: Tensor) -> None:
         )
 
 
-def _attend_uniform(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    causal: bool,
-    scale: float | None,
-    distance_bias: Tensor | None,
-    dropout: float,
-) -> Tensor:
+def _attend_uniform(query: Tensor, key: Tensor, value: Tensor, scoring: Scoring) -> Tensor:
+    if scoring.softcap:
+        # torch has no fused call that bounds its scores.
+        return attend_rectangular(query, key, value, None, scoring)[0]
     heads = query.shape[-2]
     q, k, v = query.transpose(1, 2), _repeat_heads(key, heads), _repeat_heads(value, heads)
     lengths = (q.shape[-2], k.shape[-2])
-    bias = None
-    if distance_bias is not None:
-        bias = distance_bias_matrix(distance_bias, *lengths).to(q.dtype).unsqueeze(0)
-    square = causal and bias is None and lengths[0] == lengths[1]
-    if causal and not square and lengths[0] > 1:
-        visible = torch.ones(lengths, dtype=torch.bool, device=q.device).tril(lengths[1] - lengths[0])
-        bias = visible if bias is None else bias.masked_fill(~visible, -math.inf)
+    square = scoring.is_plainly_causal(*lengths)
+    mask = None if square else scoring.mask(*lengths, q, scoring.bias)
     output = F.scaled_dot_product_attention(
-        q, k, v, attn_mask=bias, dropout_p=dropout, is_causal=square, scale=scale
+        q, k, v, attn_mask=mask, dropout_p=scoring.dropout, is_causal=square, scale=scoring.scale
     )
     return output.transpose(1, 2)
 

@@ -12,6 +12,8 @@ from oxiformers.errors import ArgumentError
 from oxiformers.layers.attention import attend, attend_rectangular
 from oxiformers.layers.cache import Cache
 from oxiformers.layers.layout import Layout
+from oxiformers.layers.scoring import PLAIN, Scoring
+from oxiformers_kernels.softmax import softmax
 
 # On CPU one masked call is faster than a call a row where more than this share is no padding (measured).
 _MASKED_FROM = 0.7
@@ -119,8 +121,8 @@ class CacheStep:
         # With a gradient to record, new keys are joined to kept ones: sequences of a call have equal lengths.
         self._recorded = torch.is_grad_enabled() and not reading
         self._groups: list[_Group] | None = None
-        self._masks: dict[tuple[int, bool, int], Tensor | None] = {}
-        self._biases: tuple[Tensor | None, dict[int, Tensor]] = (None, {})
+        self._masks: dict[tuple[int, tuple[int, int], int], Tensor | None] = {}
+        self._biases: tuple[tuple[Tensor | None, Tensor | None], dict[int, Tensor]] = ((None, None), {})
 
     # Writing
 
@@ -218,28 +220,23 @@ class CacheStep:
         query: Tensor,
         key: Tensor | None,
         value: Tensor | None,
-        *,
-        causal: bool = False,
-        scale: float | None = None,
-        distance_bias: Tensor | None = None,
-        dropout: float = 0.0,
+        scoring: Scoring = PLAIN,
     ) -> tuple[Tensor, Tensor | None]:
         """Writes the tokens' keys and values, and attends to them and to those kept before.
 
         Args:
             layer: the index of the layer.
             query, key, value: as attention.attend takes them; key and value None where reading.
+            scoring: how scores become probabilities. Its bias is ``[B or 1, H or 1, Lq, Lk]`` over a row's kept tokens
+                and its new ones after them; of a rectangular batch over the columns of both.
 
-        The other arguments and the result are attention.attend's. What was kept before has no gradient.
+        The result is attention.attend's. What was kept before has no gradient.
         """
         layout, store = self.layout, self.cache.layer(layer)
         if key is not None and value is not None:
             self.write(layer, key, value)
             if self.fresh:
-                return attend(
-                    query, key, value, layout,
-                    causal=causal, scale=scale, distance_bias=distance_bias, dropout=dropout,
-                )  # fmt: skip
+                return attend(query, key, value, layout, scoring)
         assert store.key_slots is not None and store.value_slots is not None
         slots = (store.key_slots, store.value_slots)
         new = None if key is None or value is None else (key, value)
@@ -247,25 +244,14 @@ class CacheStep:
             sides = [self.cache.rectangular(side, self.width).transpose(1, 2) for side in slots]
             if new is not None:
                 sides = [torch.cat(pair, dim=1) for pair in zip(sides, new, strict=True)]
-            return attend_rectangular(
-                query, sides[0], sides[1], self._mask,
-                causal=causal and not layout.explicit, scale=scale, distance_bias=distance_bias, dropout=dropout,
-            )  # fmt: skip
+            scoring = scoring.showing_all() if layout.explicit else scoring
+            return attend_rectangular(query, sides[0], sides[1], self._mask, scoring)
         if new is not None and not layout.packed:
             new = (new[0].flatten(0, 1), new[1].flatten(0, 1))
         flat = query if layout.packed else query.flatten(0, 1)
+        new = new if self._recorded else None
         outputs = [
-            self._attend_group(
-                index,
-                group,
-                flat,
-                slots,
-                new if self._recorded else None,
-                causal,
-                scale,
-                distance_bias,
-                dropout,
-            )
+            self._attend_group(index, group, flat, slots, new, scoring)
             for index, group in enumerate(self._grouped())
         ]
         output = (
@@ -284,10 +270,7 @@ class CacheStep:
         query: Tensor,
         slots: tuple[Tensor, Tensor],
         new: tuple[Tensor, Tensor] | None,
-        causal: bool,
-        scale: float | None,
-        distance_bias: Tensor | None,
-        dropout: float,
+        scoring: Scoring,
     ) -> Tensor:
         rows, length = group.last - group.first, group.query_length
         tokens = slice(group.query_start, group.query_start + rows * length)
@@ -312,12 +295,12 @@ class CacheStep:
         # Query heads that share a key head stand beside one another as if they were more queries.
         q = query[tokens].unflatten(0, (rows, length)).transpose(1, 2)
         q = q.unflatten(1, (kv_heads, -1)).flatten(2, 3)
-        mask = self._mask_of(index, group, causal, heads // kv_heads)
-        if distance_bias is not None:
-            mask = self._bias_of(index, group, distance_bias, mask, heads // kv_heads).to(query.dtype)
-        output: Tensor = F.scaled_dot_product_attention(
-            q, key, value, attn_mask=mask, dropout_p=dropout, scale=scale
-        )
+        mask = self._mask_of(index, group, scoring, heads // kv_heads)
+        if scoring.distance_bias is not None or scoring.alibi_slopes is not None:
+            mask = self._biased(index, group, scoring, mask, heads // kv_heads).to(query.dtype)
+        if scoring.bias is not None:
+            mask = self._densely_biased(group, scoring.bias, mask, heads, kv_heads).to(query.dtype)
+        output = _attend_slots(q, key, value, mask, scoring)
         unfolded: Tensor = output.unflatten(2, (-1, length)).flatten(1, 2).transpose(1, 2)
         return unfolded.flatten(0, 1)
 
@@ -354,25 +337,30 @@ class CacheStep:
     def _totals(self) -> Tensor:
         return self.past if self.reading else self.past + self.queries
 
-    def _mask_of(self, index: int, group: _Group, causal: bool, fold: int) -> Tensor | None:
+    def _distance(self, group: _Group) -> tuple[Tensor, Tensor]:
+        """How many tokens each row of a group has ``[rows or 1]``, and the distances of its pairs
+        ``[rows or 1, query_length, key_length]``."""
+        totals = self._totals()[group.first : group.last]
+        ends = (totals[:1] if bool((totals == totals[0]).all()) else totals).to(self.device)
+        position = ends[:, None] + torch.arange(-group.query_length, 0, device=self.device)
+        return ends, torch.arange(group.key_length, device=self.device) - position[:, :, None]
+
+    def _mask_of(self, index: int, group: _Group, scoring: Scoring, fold: int) -> Tensor | None:
         """What a group's queries see: bool ``[rows or 1, 1, fold * query_length, key_length]``, or None."""
-        known = (index, causal, fold)
+        known = (index, scoring.reach(), fold)
         if known in self._masks:
             return self._masks[known]
         totals = self._totals()[group.first : group.last]
         equal = bool((totals == totals[0]).all())
-        length = group.query_length
         hidden = self._hidden_from(group)
+        left, right = scoring.reach()
+        bounded = 0 <= right < group.query_length - 1 or 0 <= left < group.key_length - 1
         mask = None
-        if not equal or hidden is not None or (causal and length > 1):
-            ends = (totals[:1] if equal else totals).to(self.device)
-            later = (
-                torch.arange(1 - length, 1, device=self.device)
-                if causal
-                else torch.zeros_like(ends[:1]).expand(length)
-            )
-            place = torch.arange(group.key_length, device=self.device)
-            mask = place < (ends[:, None] + later)[:, :, None]
+        if not equal or hidden is not None or bounded:
+            ends, distance = self._distance(group)
+            mask = (torch.arange(group.key_length, device=self.device) < ends[:, None])[:, None]
+            visible = scoring.visible_at(distance)
+            mask = mask.expand(-1, group.query_length, -1) if visible is None else mask & visible
             if hidden is not None:
                 mask = mask & ~hidden[:, None]
             mask = mask[:, None, None].expand(-1, 1, fold, -1, -1).flatten(2, 3)
@@ -385,21 +373,44 @@ class CacheStep:
         hidden = self._hidden[group.first : group.last, : group.key_length]
         return F.pad(hidden, (0, group.key_length - hidden.shape[1]))
 
-    def _bias_of(self, index: int, group: _Group, table: Tensor, mask: Tensor | None, fold: int) -> Tensor:
-        """A group's bias by distance, -inf where the mask hides; built once for layers that share a table."""
-        if self._biases[0] is not table:
-            self._biases = (table, {})
+    def _biased(self, index: int, group: _Group, scoring: Scoring, mask: Tensor | None, fold: int) -> Tensor:
+        """A group's biases by distance, -inf where the mask hides; built once for layers that share them."""
+        tables = (scoring.distance_bias, scoring.alibi_slopes)
+        if any(ours is not theirs for ours, theirs in zip(self._biases[0], tables, strict=True)):
+            self._biases = (tables, {})
         known = self._biases[1]
         if index not in known:
-            totals = self._totals()[group.first : group.last]
-            ends = (totals[:1] if bool((totals == totals[0]).all()) else totals).to(self.device)
-            reach = (table.shape[1] - 1) // 2
-            position = ends[:, None] + torch.arange(-group.query_length, 0, device=self.device)
-            distance = torch.arange(group.key_length, device=self.device) - position[:, :, None]
-            bias = table[:, distance.clamp(-reach, reach) + reach].transpose(0, 1)
+            bias = scoring.added_at(self._distance(group)[1])
+            assert bias is not None
             bias = bias.unflatten(1, (-1, fold)).flatten(2, 3)
             known[index] = bias if mask is None else bias.masked_fill(~mask, float("-inf"))
         return known[index]
+
+    def _densely_biased(
+        self, group: _Group, bias: Tensor, mask: Tensor | None, heads: int, kv_heads: int
+    ) -> Tensor:
+        """A group's part of a dense bias, with what the mask adds or hides."""
+        rows = bias if bias.shape[0] == 1 else bias[group.first : group.last]
+        pairs = rows[:, :, : group.query_length, : group.key_length]
+        part: Tensor = (
+            pairs.expand(-1, heads, group.query_length, -1).unflatten(1, (kv_heads, -1)).flatten(2, 3)
+        )
+        if mask is None:
+            return part
+        return part.masked_fill(~mask, float("-inf")) if mask.dtype is torch.bool else part + mask
+
+
+def _attend_slots(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scoring: Scoring) -> Tensor:
+    """Queries ``[rows, Hkv, fold * Lq, D]`` over slots; the mask is bool or added."""
+    if scoring.softcap:
+        # torch has no fused call that bounds its scores.
+        scores = scoring.cap(torch.matmul(query, key.transpose(-1, -2)) * scoring.factor(query.shape[-1]))
+        output: Tensor = torch.matmul(F.dropout(softmax(scores, mask), scoring.dropout), value)
+    else:
+        output = F.scaled_dot_product_attention(
+            query, key, value, attn_mask=mask, dropout_p=scoring.dropout, scale=scoring.scale
+        )
+    return output
 
 
 def attend_after(
@@ -409,22 +420,12 @@ def attend_after(
     key: Tensor,
     value: Tensor,
     layout: Layout,
-    *,
-    causal: bool = True,
-    scale: float | None = None,
-    distance_bias: Tensor | None = None,
-    dropout: float = 0.0,
+    scoring: Scoring,
 ) -> tuple[Tensor, Tensor | None]:
     """Self-attention of a decoder's layer, over a cache where the call has a step in one: see attend."""
     if step is None:
-        return attend(
-            query, key, value, layout,
-            causal=causal, scale=scale, distance_bias=distance_bias, dropout=dropout,
-        )  # fmt: skip
-    return step.attend(
-        layer, query, key, value,
-        causal=causal, scale=scale, distance_bias=distance_bias, dropout=dropout,
-    )  # fmt: skip
+        return attend(query, key, value, layout, scoring)
+    return step.attend(layer, query, key, value, scoring)
 
 
 def _lengths(layout: Layout) -> Tensor:

@@ -9,6 +9,7 @@ from oxiformers.layers.attention import attend
 from oxiformers.layers.cache import Cache
 from oxiformers.layers.cached_attention import CacheStep
 from oxiformers.layers.layout import Layout, Segments
+from oxiformers.layers.scoring import Scoring
 
 
 class CrossStep:
@@ -50,17 +51,15 @@ class CrossStep:
         query: Tensor,
         key: Tensor | None,
         value: Tensor | None,
-        *,
-        scale: float | None,
-        dropout: float,
+        scoring: Scoring,
     ) -> tuple[Tensor, Tensor | None]:
         """As attention.attend; key and value are None where ``states`` is."""
         if key is None or value is None:
             assert self._step is not None
-            return self._step.attend(layer, query, None, None, scale=scale, dropout=dropout)
+            return self._step.attend(layer, query, None, None, scoring)
         if self._step is not None:
             self._step.write(layer, key, value)
-        return attend(query, key, value, self._layout, scale=scale, dropout=dropout)
+        return attend(query, key, value, self._layout, scoring)
 
     def commit(self) -> None:
         """Counts the keys as kept, once every layer has written them."""

@@ -13,6 +13,7 @@ from oxiformers.layers.linear import Linear
 from oxiformers.layers.mlp import GatedMLP
 from oxiformers.layers.norm import RMSNorm
 from oxiformers.layers.rope import Rotation, apply_rotary
+from oxiformers.layers.scoring import Scoring
 
 
 class LlamaNamesAttention(nn.Module):
@@ -48,9 +49,8 @@ class LlamaNamesAttention(nn.Module):
         ]
         query, key = (apply_rotary(tensor, rotation) for tensor in self.shape_qk(split[0], split[1]))
         dropout = self.attention_dropout if self.training else 0.0
-        output, weights = attend_after(
-            step, self.layer_index, query, key, split[2], layout, scale=self.scale, dropout=dropout
-        )
+        scoring = Scoring(causal=True, scale=self.scale, dropout=dropout)
+        output, weights = attend_after(step, self.layer_index, query, key, split[2], layout, scoring)
         return self.o_proj(output.flatten(-2)), weights
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from oxiformers.config import Config
 from oxiformers.errors import ArgumentError
+from oxiformers.layers.fused import attention_backend
 from oxiformers.layers.inputs import check_options, require_tensor, tokens_of
 from oxiformers.layers.layout import Layout
 from oxiformers.logging import get_logger
@@ -106,7 +107,7 @@ class Door:
                 expected="False with layout=",
                 actual="True",
             )
-        self.layout = layout
+        self.layout = layout.on(attention_backend(config.attn_implementation, tokens.device))
 
     def enter(self, tensor: Tensor | None) -> Tensor | None:
         """``[B, S, ...]`` as the layout wants it."""

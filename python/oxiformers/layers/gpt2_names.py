@@ -9,6 +9,7 @@ from oxiformers.layers.activations import activation
 from oxiformers.layers.cached_attention import CacheStep, attend_after
 from oxiformers.layers.conv1d import Conv1D
 from oxiformers.layers.layout import Layout
+from oxiformers.layers.scoring import Scoring
 
 
 class GPT2Attention(nn.Module):
@@ -29,9 +30,8 @@ class GPT2Attention(nn.Module):
         """``[..., D]`` to the same, and probabilities ``[B, H, Q, K]`` of a rectangular layout."""
         query, key, value = self.c_attn(hidden).unflatten(-1, (3, self.heads, -1)).unbind(-3)
         dropout = self.attn_dropout.p if self.training else 0.0
-        output, weights = attend_after(
-            step, self.layer_index, query, key, value, layout, scale=self.scale, dropout=dropout
-        )
+        scoring = Scoring(causal=True, scale=self.scale, dropout=dropout)
+        output, weights = attend_after(step, self.layer_index, query, key, value, layout, scoring)
         return self.resid_dropout(self.c_proj(output.flatten(-2))), weights
 
 

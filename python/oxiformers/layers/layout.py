@@ -18,6 +18,7 @@ from torch import Tensor
 from oxiformers.errors import ArgumentError
 
 Form = Literal["uniform", "packed", "rectangular"]
+Backend = Literal["triton", "torch"]
 
 
 class Segments:
@@ -93,9 +94,10 @@ class Layout:
         keep: rectangular only: bool ``[B, S]``, the tokens whose outputs are kept (the rest become 0); or None.
         reads_first: of the last layer's output only the first token of each sequence is read, so a stack may
             compute no more than that; packed only.
+        backend: what attention over this batch runs on, "triton" or "torch"; None for whichever is faster.
     """
 
-    __slots__ = ("form", "keep", "key", "mask", "query", "reads_first", "shape")
+    __slots__ = ("backend", "form", "keep", "key", "mask", "query", "reads_first", "shape")
 
     def __init__(
         self,
@@ -107,6 +109,7 @@ class Layout:
         mask: Tensor | None = None,
         keep: Tensor | None = None,
         reads_first: bool = False,
+        backend: Backend | None = None,
     ) -> None:
         self.form = form
         self.shape = shape
@@ -115,6 +118,7 @@ class Layout:
         self.mask = mask
         self.keep = keep
         self.reads_first = reads_first
+        self.backend = backend
 
     # -- construction ------------------------------------------------------------------------------------------
 
@@ -182,16 +186,30 @@ class Layout:
         Packed sides must be in the same order of rows (``order=`` of Layout.of).
         """
         if self.form == "rectangular" or key.form == "rectangular":
-            return Layout("rectangular", shape=self.shape, mask=key.mask, keep=self.keep)
+            return Layout(
+                "rectangular", shape=self.shape, mask=key.mask, keep=self.keep, backend=self.backend
+            )
         if self.form == "uniform" and key.form == "uniform":
-            return Layout("uniform", shape=self.shape)
-        return Layout("packed", shape=self.shape, query=self._segments(), key=key._segments())
+            return Layout("uniform", shape=self.shape, backend=self.backend)
+        query_side, key_side = self._segments(key.query), key._segments(self.query)
+        return Layout("packed", shape=self.shape, query=query_side, key=key_side, backend=self.backend)
+
+    def on(self, backend: Backend | None) -> Layout:
+        """This layout, with attention on the backend."""
+        if self.backend == backend:
+            return self
+        return Layout(
+            self.form, shape=self.shape, query=self.query, key=self.key, mask=self.mask, keep=self.keep,
+            reads_first=self.reads_first, backend=backend,
+        )  # fmt: skip
 
     def reading_first(self) -> Layout:
         """This layout for a caller that reads nothing but ``first`` of the last layer."""
         if self.query is None or self.query.positions.shape[0] == 0:
             return self
-        return Layout("packed", shape=self.shape, query=self.query, key=self.key, reads_first=True)
+        return Layout(
+            "packed", shape=self.shape, query=self.query, key=self.key, reads_first=True, backend=self.backend
+        )
 
     def first_queries(self, tensor: Tensor) -> tuple[Tensor, Layout]:
         """The first token of every sequence in packing order ``[B, D]``, and the layout of these over all tokens.
@@ -207,14 +225,18 @@ class Layout:
             torch.zeros_like(starts),
         )
         chosen = tensor.index_select(0, starts.clamp(max=tensor.shape[0] - 1))
-        return chosen, Layout("packed", query=query, key=self.key)
+        return chosen, Layout("packed", query=query, key=self.key, backend=self.backend)
 
-    def _segments(self) -> Segments:
+    def _segments(self, other: Segments | None) -> Segments:
+        """This layout's queries; those of a uniform one as segments on the other side's device."""
         if self.query is not None:
             return self.query
-        assert self.shape is not None
+        assert self.shape is not None and other is not None
         rows, width = self.shape
-        return Segments.from_lengths(torch.full((rows,), width))
+        device = other.cu_seqlens.device
+        starts = torch.arange(rows + 1, device=device) * width
+        columns = torch.arange(width, device=device).repeat(rows)
+        return Segments(torch.full((rows,), width), starts, columns)
 
     # -- what lies where ---------------------------------------------------------------------------------------
 
@@ -247,6 +269,24 @@ class Layout:
         if self.shape is not None and tensor.shape[0] == 1 and self.shape[0] > 1:
             tensor = tensor.expand(self.shape[0], *tensor.shape[1:])
         return tensor.flatten(0, 1).index_select(0, self.query.index)
+
+    def pack_pairs(self, bias: Tensor) -> Tensor:
+        """A bias ``[B or 1, H or 1, S, S]`` by row and column as Scoring.bias of self-attention is."""
+        if self.query is None or self.query.index is None or self.query.order is None:
+            return bias
+        assert self.shape is not None
+        (rows, width), device = self.shape, bias.device
+        index, starts = self.query.index, self.query.cu_seqlens[:-1]
+        tokens, longest = index.shape[0], int(self.query.lengths.max()) if rows else 0
+        lengths = self.query.lengths.to(device)
+        sequence = torch.repeat_interleave(torch.arange(rows, device=device), lengths, output_size=tokens)
+        # The column of each place, 0 where a sequence has none: nothing reads those.
+        columns = torch.zeros(rows, longest, dtype=torch.int64, device=device)
+        columns[sequence, torch.arange(tokens, device=device) - starts[sequence]] = index % width
+        by_row = bias.expand(rows, *bias.shape[1:]).index_select(0, self.query.order.to(device))
+        queries = columns[:, None, :, None].expand(-1, bias.shape[1], -1, width)
+        keys = columns[:, None, None, :].expand(-1, bias.shape[1], longest, -1)
+        return by_row.gather(2, queries).gather(3, keys)
 
     def unpack(self, tensor: Tensor) -> Tensor:
         """``[T, ...]`` back to ``[B, S, ...]`` with zeros at padding; a batch that came in packed stays so."""

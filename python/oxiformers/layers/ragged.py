@@ -11,27 +11,33 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from oxiformers.layers.scoring import PLAIN, Scoring, distances
 
 _aten = torch.ops.aten
 
 # Defined by hand: torch.library.custom_op imports the compiler on its first call, which takes longer than torch itself.
 _library = torch.library.Library("oxiformers", "FRAGMENT")
+_SCORING = (
+    "Tensor? distance_bias, Tensor? alibi_slopes, Tensor? bias, Tensor? seed, bool causal, float scale, int left, "
+    "int right, float softcap, float dropout"
+)
 _library.define(
     "ragged_attention(Tensor query, Tensor key, Tensor value, Tensor query_lengths, Tensor key_lengths, "
-    "Tensor? distance_bias, Tensor? seed, bool causal, float scale, float dropout, bool need_lse) -> (Tensor, Tensor)"
+    f"{_SCORING}, bool need_lse) -> (Tensor, Tensor)"
 )
 _library.define(
     "ragged_attention_backward(Tensor grad, Tensor query, Tensor key, Tensor value, Tensor output, Tensor lse, "
-    "Tensor query_lengths, Tensor key_lengths, Tensor? distance_bias, Tensor? seed, bool causal, float scale, "
-    "float dropout, bool bias_grad) -> (Tensor, Tensor, Tensor, Tensor)"
+    f"Tensor query_lengths, Tensor key_lengths, {_SCORING}, bool table_grad, bool bias_grad) "
+    "-> (Tensor, Tensor, Tensor, Tensor, Tensor)"
 )
 
 
 class _Run(NamedTuple):
     """Neighbouring sequences that have the same two lengths."""
 
+    first: int
     rows: int
     query_start: int
     query_length: int
@@ -45,6 +51,11 @@ class _Run(NamedTuple):
     def key(self, tensor: Tensor) -> Tensor:
         """``[Tk, H, D]`` to this run's ``[rows, H, key_length, D]``, a view."""
         return _view(tensor, self.key_start, self.rows, self.key_length)
+
+    def pairs(self, tensor: Tensor) -> Tensor:
+        """``[B or 1, H or 1, Lq, Lk]`` to this run's ``[rows or 1, H or 1, query_length, key_length]``, a view."""
+        rows = tensor if tensor.shape[0] == 1 else tensor[self.first : self.first + self.rows]
+        return rows[:, :, : self.query_length, : self.key_length]
 
 
 def _view(tensor: Tensor, start: int, rows: int, length: int) -> Tensor:
@@ -61,38 +72,32 @@ def _runs(query_lengths: Tensor, key_lengths: Tensor) -> Iterator[_Run]:
             last += 1
         rows, (query_length, key_length) = last - first, pairs[first]
         if query_length:
-            yield _Run(rows, query_start, query_length, key_start, key_length)
+            yield _Run(first, rows, query_start, query_length, key_start, key_length)
         query_start += rows * query_length
         key_start += rows * key_length
         first = last
 
 
-def distance_bias_matrix(table: Tensor, query_length: int, key_length: int) -> Tensor:
-    """A bias that depends on the distance alone, spread over ``[H, query_length, key_length]``.
+def _scoring(
+    distance_bias: Tensor | None,
+    alibi_slopes: Tensor | None,
+    bias: Tensor | None,
+    causal: bool,
+    scale: float,
+    left: int,
+    right: int,
+    softcap: float,
+    dropout: float,
+) -> Scoring:
+    """The operator's arguments as the rest of the package has them."""
+    window = None if left < 0 and right < 0 else (left, right)
+    return Scoring(causal, scale, window, softcap, alibi_slopes, distance_bias, bias, dropout)
 
-    Args:
-        table: ``[H, 2 * R + 1]``, the bias of the distances -R..R (key minus query); farther ones take the ends.
-        query_length, key_length: the queries are the last ``query_length`` of the keys' positions.
-    """
-    reach = (table.shape[1] - 1) // 2
-    # Row i of a Toeplitz matrix is a window of the bias by distance, one step earlier than row i - 1's.
-    farthest = key_length - 1
-    distances = torch.arange(-farthest, query_length, device=table.device).clamp(-reach, reach) + reach
-    by_distance = table.index_select(1, distances)
-    return by_distance.unfold(1, key_length, 1).flip(1)
 
-
-def _scores_bias(run: _Run, distance_bias: Tensor | None, causal: bool, like: Tensor) -> Tensor | None:
-    """What is added to a run's scores, ``[1, H or 1, query_length, key_length]``, or None."""
-    lengths = (run.query_length, run.key_length)
-    bias = None
-    if distance_bias is not None:
-        bias = distance_bias_matrix(distance_bias, *lengths).to(like.dtype).unsqueeze(0)
-    if causal and run.query_length > 1:
-        later = torch.ones(lengths, dtype=torch.bool, device=like.device).triu(1 + lengths[1] - lengths[0])
-        base = like.new_zeros(1, 1, *lengths) if bias is None else bias
-        bias = base.masked_fill(later, -math.inf)
-    return bias
+def _mask(run: _Run, scoring: Scoring, like: Tensor) -> Tensor | None:
+    """What is added to a run's scores, ``[rows or 1, H or 1, query_length, key_length]``, or None."""
+    bias = None if scoring.bias is None else run.pairs(scoring.bias)
+    return scoring.mask(run.query_length, run.key_length, like, bias)
 
 
 def _expand_heads(tensor: Tensor, heads: int) -> Tensor:
@@ -100,17 +105,21 @@ def _expand_heads(tensor: Tensor, heads: int) -> Tensor:
     return tensor if tensor.shape[1] == heads else tensor.repeat_interleave(heads // tensor.shape[1], dim=1)
 
 
-def _probabilities(
-    query: Tensor, key: Tensor, bias: Tensor | None, lse: Tensor | None, scale: float
-) -> tuple[Tensor, Tensor]:
-    """Probabilities ``[n, H, Lq, Lk]`` and the log-sum-exp ``[n, H, Lq]`` of the scores, in float32 or more."""
+def _scores(query: Tensor, key: Tensor, scoring: Scoring) -> Tensor:
+    """Scaled and capped scores ``[n, H, Lq, Lk]``, in float32 or more."""
     wide = torch.promote_types(query.dtype, torch.float32)
-    scores = torch.matmul(query.to(wide), key.to(wide).transpose(-1, -2)) * scale
-    if bias is not None:
-        scores = scores + bias
-    if lse is None:
-        lse = torch.logsumexp(scores, dim=-1)
-    return torch.exp(scores - lse.to(wide).unsqueeze(-1)), lse
+    products = torch.matmul(query.to(wide), key.to(wide).transpose(-1, -2))
+    return scoring.cap(products * scoring.factor(query.shape[-1]))
+
+
+def _add(scores: Tensor, mask: Tensor | None) -> Tensor:
+    return scores if mask is None else scores + mask
+
+
+def _log_sum_exp(scores: Tensor) -> Tensor:
+    """``[n, H, Lq]``; 0 where nothing is seen, so that the probabilities there are 0."""
+    lse = torch.logsumexp(scores, dim=-1)
+    return lse.masked_fill(lse == -math.inf, 0.0)
 
 
 def _kept(run: _Run, heads: int, seed: Tensor, dropout: float, like: Tensor) -> Tensor:
@@ -130,12 +139,18 @@ def _ragged_attention(
     query_lengths: Tensor,
     key_lengths: Tensor,
     distance_bias: Tensor | None,
+    alibi_slopes: Tensor | None,
+    bias: Tensor | None,
     seed: Tensor | None,
     causal: bool,
     scale: float,
+    left: int,
+    right: int,
+    softcap: float,
     dropout: float,
     need_lse: bool,
 ) -> tuple[Tensor, Tensor]:
+    scoring = _scoring(distance_bias, alibi_slopes, bias, causal, scale, left, right, softcap, dropout)
     heads, wide = query.shape[1], torch.promote_types(query.dtype, torch.float32)
     outputs, sums = [], []
     for run in _runs(query_lengths, key_lengths):
@@ -145,20 +160,19 @@ def _ragged_attention(
             sums.append(query.new_full((run.rows * run.query_length, heads), -math.inf, dtype=wide))
             continue
         k, v = _expand_heads(k, heads), _expand_heads(v, heads)
-        if not need_lse and seed is None and _prefers_products(run, query):
-            bias = _scores_bias(run, distance_bias, causal, query)
-            outputs.append(_attend_by_products(q, k, v, bias, scale))
+        if not need_lse and seed is None and _prefers_products(run, query, scoring):
+            outputs.append(_attend_by_products(q, k, v, _mask(run, scoring, query), scale))
             continue
-        if seed is None and query.device.type == "cpu" and q.shape[-1] == v.shape[-1]:
-            square = causal and distance_bias is None and run.query_length == run.key_length
-            bias = None if square else _scores_bias(run, distance_bias, causal, query)
+        if seed is None and _fused_on_cpu(q, v, scoring):
+            square = scoring.is_plainly_causal(run.query_length, run.key_length)
+            mask = None if square else _mask(run, scoring, query)
             output, lse = _aten._scaled_dot_product_flash_attention_for_cpu(
-                q, k, v, 0.0, square, attn_mask=bias, scale=scale
+                q, k, v, 0.0, square, attn_mask=mask, scale=scale
             )
         else:
-            probabilities, lse = _probabilities(
-                q, k, _scores_bias(run, distance_bias, causal, query), None, scale
-            )
+            scores = _add(_scores(q, k, scoring), _mask(run, scoring, query))
+            lse = _log_sum_exp(scores)
+            probabilities = torch.exp(scores - lse.unsqueeze(-1))
             if seed is not None:
                 probabilities = probabilities * _kept(run, heads, seed, dropout, probabilities)
             output = torch.matmul(probabilities.to(v.dtype), v)
@@ -169,13 +183,26 @@ def _ragged_attention(
     return torch.cat(outputs), torch.cat(sums) if need_lse else query.new_zeros(0, heads, dtype=wide)
 
 
-def _prefers_products(run: _Run, query: Tensor) -> bool:
+def _fused_on_cpu(query: Tensor, value: Tensor, scoring: Scoring) -> bool:
+    """Whether torch's fused call for CPU can take this."""
+    return query.device.type == "cpu" and query.shape[-1] == value.shape[-1] and scoring.softcap == 0.0
+
+
+def _prefers_products(run: _Run, query: Tensor, scoring: Scoring) -> bool:
     """Whether two batched products around a softmax beat the fused call: in bfloat16, from 64 keys on, on CPU.
 
     The fused call multiplies small blocks in float32 there; the products run in bfloat16, two to four times faster.
-    The scores of a run are held at once, so very long sequences stay with the fused call.
+    The scores of a run are held at once, so very long sequences stay with the fused call. So do queries that may see
+    nothing, whose softmax would not be 0, and a dense bias.
     """
-    return query.device.type == "cpu" and query.dtype is torch.bfloat16 and 64 <= run.key_length <= 2048
+    return (
+        query.device.type == "cpu"
+        and query.dtype is torch.bfloat16
+        and 64 <= run.key_length <= 2048
+        and run.query_length <= run.key_length
+        and scoring.bias is None
+        and scoring.softcap == 0.0
+    )
 
 
 def _attend_by_products(
@@ -193,7 +220,8 @@ def _attend_by_products(
 
 
 @torch.library.register_fake("oxiformers::ragged_attention", lib=_library)
-def _(query, key, value, query_lengths, key_lengths, distance_bias, seed, causal, scale, dropout, need_lse):  # type: ignore[no-untyped-def]
+def _(query, key, value, query_lengths, key_lengths, *options):  # type: ignore[no-untyped-def]
+    need_lse = options[-1]
     wide = torch.promote_types(query.dtype, torch.float32)
     return (
         query.new_empty(query.shape[0], query.shape[1], value.shape[2]),
@@ -212,31 +240,41 @@ def _ragged_attention_backward(
     query_lengths: Tensor,
     key_lengths: Tensor,
     distance_bias: Tensor | None,
+    alibi_slopes: Tensor | None,
+    bias: Tensor | None,
     seed: Tensor | None,
     causal: bool,
     scale: float,
+    left: int,
+    right: int,
+    softcap: float,
     dropout: float,
+    table_grad: bool,
     bias_grad: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    scoring = _scoring(distance_bias, alibi_slopes, bias, causal, scale, left, right, softcap, dropout)
     heads = query.shape[1]
     query_grad, key_grad, value_grad = torch.zeros_like(query), torch.zeros_like(key), torch.zeros_like(value)
-    table_grad = torch.zeros_like(distance_bias if distance_bias is not None else query[:0])
+    of_table = torch.zeros_like(distance_bias if distance_bias is not None else query[:0])
+    of_bias = torch.zeros_like(bias if bias is not None else query[:0])
     for run in _runs(query_lengths, key_lengths):
         if run.key_length == 0:
             continue
         q, out, out_grad = run.query(query), run.query(output), run.query(grad)
         k, v = _expand_heads(run.key(key), heads), _expand_heads(run.key(value), heads)
         run_lse = _view(lse.unsqueeze(-1), run.query_start, run.rows, run.query_length).squeeze(-1)
-        if seed is None and not bias_grad and query.device.type == "cpu" and q.shape[-1] == v.shape[-1]:
-            square = causal and distance_bias is None and run.query_length == run.key_length
-            bias = None if square else _scores_bias(run, distance_bias, causal, query)
+        if seed is None and not table_grad and not bias_grad and _fused_on_cpu(q, v, scoring):
+            square = scoring.is_plainly_causal(run.query_length, run.key_length)
+            mask = None if square else _mask(run, scoring, query)
             dq, dk, dv = _aten._scaled_dot_product_flash_attention_for_cpu_backward(
-                out_grad, q, k, v, out, run_lse, 0.0, square, attn_mask=bias, scale=scale
+                out_grad, q, k, v, out, run_lse, 0.0, square, attn_mask=mask, scale=scale
             )
         else:
-            bias = _scores_bias(run, distance_bias, causal, query)
-            probabilities, _ = _probabilities(q, k, bias, run_lse, scale)
-            wide = probabilities.dtype
+            scores = _scores(q, k, scoring)
+            wide = scores.dtype
+            probabilities = torch.exp(
+                _add(scores, _mask(run, scoring, query)) - run_lse.to(wide).unsqueeze(-1)
+            )
             kept = None if seed is None else _kept(run, heads, seed, dropout, probabilities)
             dv = torch.matmul(
                 (probabilities if kept is None else probabilities * kept).transpose(-1, -2), out_grad.to(wide)
@@ -246,20 +284,26 @@ def _ragged_attention_backward(
                 dp = dp * kept
             mean = (out_grad.to(wide) * out.to(wide)).sum(-1, keepdim=True)
             ds = probabilities * (dp - mean)
+            if table_grad:
+                _add_table_grad(of_table, ds.sum(0))
+            if bias_grad:
+                own = run.pairs(of_bias)
+                own += ds.sum_to_size(own.shape).to(own.dtype)
+            if softcap:
+                ds = ds * (1.0 - (scores / softcap).square())
             dq = torch.matmul(ds, k.to(wide)) * scale
             dk = torch.matmul(ds.transpose(-1, -2), q.to(wide)) * scale
-            if bias_grad:
-                _add_table_grad(table_grad, ds.sum(0))
         run.query(query_grad).copy_(dq)
         run.key(key_grad).copy_(_sum_groups(dk, key.shape[1]))
         run.key(value_grad).copy_(_sum_groups(dv, value.shape[1]))
-    return query_grad, key_grad, value_grad, table_grad
+    return query_grad, key_grad, value_grad, of_table, of_bias
 
 
 @torch.library.register_fake("oxiformers::ragged_attention_backward", lib=_library)
-def _(grad, query, key, value, output, lse, query_lengths, key_lengths, distance_bias, *options):  # type: ignore[no-untyped-def]
-    table = distance_bias if distance_bias is not None else query[:0]
-    return tuple(torch.empty_like(tensor) for tensor in (query, key, value, table))
+def _(grad, query, key, value, output, lse, query_lengths, key_lengths, *options):  # type: ignore[no-untyped-def]
+    distance_bias, _, bias = options[:3]
+    table, dense = (query[:0] if tensor is None else tensor for tensor in (distance_bias, bias))
+    return tuple(torch.empty_like(tensor) for tensor in (query, key, value, table, dense))
 
 
 def _sum_groups(grad: Tensor, heads: int) -> Tensor:
@@ -271,29 +315,28 @@ def _add_table_grad(table_grad: Tensor, scores_grad: Tensor) -> None:
     """Adds the gradient of ``[H, Lq, Lk]`` scores to their bias by distance, the inverse of distance_bias_matrix."""
     _, query_length, key_length = scores_grad.shape
     reach = (table_grad.shape[1] - 1) // 2
-    device = scores_grad.device
-    query_positions = torch.arange(key_length - query_length, key_length, device=device)
-    distances = torch.arange(key_length, device=device)[None] - query_positions[:, None]
-    index = (distances.clamp(-reach, reach) + reach).flatten()
-    table_grad.index_add_(1, index, scores_grad.flatten(1).to(table_grad.dtype))
+    index = distances(query_length, key_length, scores_grad.device).clamp(-reach, reach) + reach
+    table_grad.index_add_(1, index.flatten(), scores_grad.flatten(1).to(table_grad.dtype))
 
 
 def _save(ctx, inputs, output):  # type: ignore[no-untyped-def]
-    query, key, value, query_lengths, key_lengths, distance_bias, seed, causal, scale, dropout, _ = inputs
-    ctx.save_for_backward(query, key, value, *output, query_lengths, key_lengths, distance_bias, seed)
-    ctx.options = (causal, scale, dropout)
+    tensors, options = inputs[:9], inputs[9:-1]
+    ctx.save_for_backward(*tensors, *output)
+    ctx.options = options
     ctx.set_materialize_grads(True)
     ctx.mark_non_differentiable(output[1])
 
 
 def _backward(ctx, grad, _):  # type: ignore[no-untyped-def]
-    query, key, value, output, lse, query_lengths, key_lengths, distance_bias, seed = ctx.saved_tensors
-    bias_grad = ctx.needs_input_grad[5]
-    grads = torch.ops.oxiformers.ragged_attention_backward(
-        grad.contiguous(), query, key, value, output, lse, query_lengths, key_lengths, distance_bias, seed,
-        *ctx.options, bias_grad,
+    query, key, value, *scoring, output, lse = ctx.saved_tensors
+    table_grad, bias_grad = ctx.needs_input_grad[5], ctx.needs_input_grad[7]
+    of_query, of_key, of_value, of_table, of_bias = torch.ops.oxiformers.ragged_attention_backward(
+        grad.contiguous(), query, key, value, output, lse, *scoring, *ctx.options, table_grad, bias_grad
+    )
+    return (
+        of_query, of_key, of_value, None, None, of_table if table_grad else None, None,
+        of_bias if bias_grad else None, *[None] * 8,
     )  # fmt: skip
-    return (*grads[:3], None, None, grads[3] if bias_grad else None, None, None, None, None, None)
 
 
 torch.library.register_autograd("oxiformers::ragged_attention", _backward, setup_context=_save, lib=_library)
@@ -305,11 +348,7 @@ def ragged_attention(
     value: Tensor,
     query_lengths: Tensor,
     key_lengths: Tensor,
-    *,
-    distance_bias: Tensor | None = None,
-    causal: bool = False,
-    scale: float | None = None,
-    dropout: float = 0.0,
+    scoring: Scoring = PLAIN,
 ) -> Tensor:
     """Attention within each sequence of a packed batch.
 
@@ -317,53 +356,19 @@ def ragged_attention(
         query: ``[T, H, D]``.
         key, value: ``[Tk, Hkv, D]``; H is a multiple of Hkv.
         query_lengths, key_lengths: int64 ``[B]`` on the host. A sequence without keys gives 0.
-        distance_bias: ``[H, 2 * R + 1]``, see distance_bias_matrix.
-        causal: a query sees its own position and those before; queries are the last of the keys' positions.
-        scale: of the scores; 1 / sqrt(D) by default.
-        dropout: probability of dropping an attention probability.
+        scoring: how scores become probabilities. A query that sees nothing gives 0.
 
     Returns:
         ``[T, H, D]``.
     """
-    seed = torch.randint(2**62, (), dtype=torch.int64) if dropout > 0.0 else None
-    scale = 1.0 / math.sqrt(query.shape[-1]) if scale is None else scale
+    seed = torch.randint(2**62, (), dtype=torch.int64) if scoring.dropout > 0.0 else None
     need_lse = torch.is_grad_enabled() and any(
-        tensor is not None and tensor.requires_grad for tensor in (query, key, value, distance_bias)
+        tensor is not None and tensor.requires_grad
+        for tensor in (query, key, value, scoring.distance_bias, scoring.bias)
     )
+    left, right = (-1, -1) if scoring.window is None else scoring.window
     output: Tensor = torch.ops.oxiformers.ragged_attention(
-        query, key, value, query_lengths, key_lengths, distance_bias, seed, causal, scale, dropout, need_lse
-    )[0]
+        query, key, value, query_lengths, key_lengths, scoring.distance_bias, scoring.alibi_slopes, scoring.bias,
+        seed, scoring.causal, scoring.factor(query.shape[-1]), left, right, scoring.softcap, scoring.dropout, need_lse,
+    )[0]  # fmt: skip
     return output
-
-
-def ragged_attention_reference(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    query_lengths: Tensor,
-    key_lengths: Tensor,
-    *,
-    distance_bias: Tensor | None = None,
-    causal: bool = False,
-    scale: float | None = None,
-) -> Tensor:
-    """What ragged_attention computes without dropout, sequence by sequence in plain differentiable torch."""
-    outputs = []
-    query_start = key_start = 0
-    for query_length, key_length in zip(query_lengths.tolist(), key_lengths.tolist(), strict=True):
-        if query_length == 0 and key_length == 0:
-            continue
-        q = query[query_start : query_start + query_length].transpose(0, 1)
-        k, v = (tensor[key_start : key_start + key_length].transpose(0, 1) for tensor in (key, value))
-        groups = q.shape[0] // k.shape[0]
-        k, v = k.repeat_interleave(groups, 0), v.repeat_interleave(groups, 0)
-        mask = q.new_zeros(1, query_length, key_length)
-        if distance_bias is not None:
-            mask = mask + distance_bias_matrix(distance_bias, query_length, key_length)
-        if causal:
-            later = torch.ones(query_length, key_length, dtype=torch.bool).triu(1 + key_length - query_length)
-            mask = mask.masked_fill(later, -math.inf)
-        outputs.append(F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale).transpose(0, 1))
-        query_start += query_length
-        key_start += key_length
-    return torch.cat(outputs)

@@ -15,6 +15,7 @@ from oxiformers.layers.cross_attention import CrossStep
 from oxiformers.layers.layout import Layout
 from oxiformers.layers.linear import Linear
 from oxiformers.layers.norm import RMSNorm
+from oxiformers.layers.scoring import Scoring
 
 BlockOutput = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
 """The tokens, the bias by distance, and the probabilities of self- and of cross-attention (or None)."""
@@ -92,10 +93,8 @@ class T5NamesAttention(nn.Module):
         """Self-attention: ``[..., D]`` to the same, and probabilities where the layout is rectangular."""
         query, key, value = (self._split(proj(hidden)) for proj in (self.q, self.k, self.v))
         dropout = self.dropout if self.training else 0.0
-        output, weights = attend_after(
-            step, self.layer_index, query, key, value, layout,
-            causal=self.causal, scale=1.0, distance_bias=table, dropout=dropout,
-        )  # fmt: skip
+        scoring = Scoring(causal=self.causal, scale=1.0, distance_bias=table, dropout=dropout)
+        output, weights = attend_after(step, self.layer_index, query, key, value, layout, scoring)
         return self.o(output.flatten(-2)), weights
 
     def across(self, hidden: Tensor, states: Tensor | None, cross: CrossStep) -> tuple[Tensor, Tensor | None]:
@@ -104,7 +103,8 @@ class T5NamesAttention(nn.Module):
         key = value = None
         if states is not None:
             key, value = self._split(self.k(states)), self._split(self.v(states))
-        output, weights = cross.attend(self.layer_index, query, key, value, scale=1.0, dropout=dropout)
+        scoring = Scoring(scale=1.0, dropout=dropout)
+        output, weights = cross.attend(self.layer_index, query, key, value, scoring)
         projected: Tensor = self.o(output.flatten(-2))
         return projected, weights
 

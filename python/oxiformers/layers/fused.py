@@ -1,0 +1,86 @@
+"""Where the layers meet oxiformers_kernels: which of them runs a fused kernel, and how it is called.
+
+Each op decides for itself, from the device, the arguments and OXIFORMERS_KERNELS (oxiformers_kernels.dispatch). On a
+plain CPU no kernel can run, and no time goes into asking.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from oxiformers.errors import UnsupportedError
+from oxiformers.layers.layout import Backend, Layout
+from oxiformers.layers.scoring import Scoring
+from oxiformers_kernels import dispatch
+
+#: The values of Config.attn_implementation that name a backend; the others leave the choice to the dispatch.
+_BACKENDS: dict[str | None, Backend] = {"triton": "triton", "torch": "torch"}
+
+
+def may_fuse(tensor: Tensor) -> bool:
+    """Whether a kernel may run where the tensor lies: on a GPU, or on the CPU under Triton's interpreter."""
+    return tensor.is_cuda or _INTERPRETING
+
+
+# Read when the kernels are defined, so it cannot change any more.
+_INTERPRETING = dispatch.interpreting()
+
+
+def attention_backend(implementation: str | None, device: torch.device) -> Backend | None:
+    """What attention over a batch on `device` runs on; None where each call's arguments decide.
+
+    Args:
+        implementation: Config.attn_implementation.
+
+    Raises:
+        UnsupportedError: "triton" cannot run on `device`.
+    """
+    if implementation == "eager":
+        return "torch"
+    backend = _BACKENDS.get(implementation)
+    return backend if _runs("attention", backend, device) else "torch"
+
+
+def attention_runs(query: Tensor, value: Tensor, layout: Layout, scoring: Scoring) -> bool:
+    """Whether the kernel runs this attention; see attention.attend.
+
+    Raises:
+        UnsupportedError: the layout asks for "triton", and it cannot run.
+    """
+    unsupported = None
+    if layout.form == "rectangular":
+        unsupported = "an explicit mask or attention weights keep the batch rectangular"
+    elif may_fuse(query):
+        from oxiformers_kernels.attention import _unsupported as attention_unsupported
+
+        unsupported = attention_unsupported(query, value, scoring.factor(query.shape[-1]))
+    return _runs("attention", layout.backend, query.device, unsupported)
+
+
+def attention(query: Tensor, key: Tensor, value: Tensor, layout: Layout, scoring: Scoring) -> Tensor:
+    """attention.attend of a packed or uniform batch by the kernel; ``[..., H, D]``."""
+    from oxiformers_kernels.attention import attention as attention_op
+
+    query_ends = key_ends = None
+    q, k, v = query, key, value
+    if layout.query is not None and layout.key is not None:
+        query_ends, key_ends = layout.query.cu_seqlens, layout.key.cu_seqlens
+        q, k, v = (side.flatten(0, 1) if side.dim() == 4 else side for side in (q, k, v))
+    # The kernel's own generator is seeded from torch's, on the device: nothing waits for the number.
+    seed = torch.randint(2**62, (1,), device=q.device) if scoring.dropout > 0.0 else None
+    output = attention_op(
+        q, k, v, query_ends, key_ends,
+        causal=scoring.causal, window=scoring.window, scale=scoring.scale, softcap=scoring.softcap,
+        alibi_slopes=scoring.alibi_slopes, distance_bias=scoring.distance_bias, bias=scoring.bias,
+        dropout=scoring.dropout, seed=seed, backend="triton",
+    )  # fmt: skip
+    assert isinstance(output, Tensor)
+    return output.view(*query.shape[:-1], value.shape[-1])
+
+
+def _runs(op: str, backend: Backend | None, device: torch.device, unsupported: str | None = None) -> bool:
+    try:
+        return dispatch.choose(op, backend, device, unsupported).backend == "triton"
+    except dispatch.BackendError as error:
+        raise UnsupportedError(str(error), key="attn_implementation", actual="triton") from error
