@@ -25,6 +25,12 @@ def capability(device: torch.device) -> tuple[int, int]:
 
 
 @functools.cache
+def processors(device: torch.device) -> int:
+    """Streaming multiprocessors; the interpreter, which runs one program after another, has one."""
+    return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 1
+
+
+@functools.cache
 def roomy(device: torch.device) -> bool:
     """Whether a program may use ROOMY_SHARED_MEMORY: data-centre GPUs, not their consumer siblings."""
     if device.type != "cuda":

@@ -100,7 +100,7 @@ def test_a_weight_of_another_dtype(device: str, kind: str) -> None:  # noqa: F81
 def test_many_rows_share_programs(device: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
     """Each program of the backward takes several steps, the last one partly beyond the rows."""
     monkeypatch.setattr(kernel, "backward_tile", lambda n_columns, kept: kernel.Tile(2, 32, 4))
-    monkeypatch.setattr(kernel, "_processors", lambda device: 1)
+    monkeypatch.setattr(kernel, "processors", lambda device: 1)
     x, residual, weight, bias = tensors(device, torch.float32, 21, 20)
     check(kind, x, residual, weight, bias if kind == "layer" else None)
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
 from typing import Any, NamedTuple
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+
+from oxiformers_kernels.device import on, processors
 
 # Columns up to which the forward keeps a row in registers; wider rows are read again, from the L2 cache.
 FORWARD_COLUMNS = 16384
@@ -343,7 +343,7 @@ def norm_op(
     n_rows, n_columns = rows.shape
     tile = forward_tile(n_columns)
     residual_row = 0 if residual is None else residual.stride(0)
-    with _on(x.device):
+    with on(x.device):
         if not tile.whole:
             _forward_wide[(n_rows,)](
                 rows, residual, weight, bias, out, total, mean, deviation, n_columns, rows.stride(0), residual_row,
@@ -378,15 +378,15 @@ def norm_backward_op(
     tile = backward_tile(n_columns, x.element_size() + grad.element_size())
     if not tile.whole:
         column_blocks = triton.cdiv(n_columns, SUM_COLUMNS)
-        parts = min(triton.cdiv(n_rows, SUM_ROWS), max(1, 4 * _processors(x.device) // column_blocks))
+        parts = min(triton.cdiv(n_rows, SUM_ROWS), max(1, 4 * processors(x.device) // column_blocks))
     else:
         # 512 threads a processor: its registers hold what these keep.
-        parts = min(triton.cdiv(n_rows, tile.rows), _processors(x.device) * max(1, 16 // tile.warps))
+        parts = min(triton.cdiv(n_rows, tile.rows), processors(x.device) * max(1, 16 // tile.warps))
     weight_parts, bias_parts = (
         torch.empty((parts, n_columns), dtype=torch.float32, device=x.device) if needed else None
         for needed in (need_weight, need_bias)
     )
-    with _on(x.device):
+    with on(x.device):
         if not tile.whole:
             _backward_wide[(n_rows,)](
                 grad, grad_total, x, weight, mean, deviation, grad_x, n_columns, grad.stride(0), grad_total_row,
@@ -489,16 +489,3 @@ def _rows(x: Tensor) -> Tensor:
 
 def _contiguous(parameter: Tensor | None) -> Tensor | None:
     return None if parameter is None else parameter.contiguous()
-
-
-@functools.cache
-def _processors(device: torch.device) -> int:
-    """Streaming multiprocessors; the interpreter has one."""
-    if device.type != "cuda":
-        return 1
-    return int(torch.cuda.get_device_properties(device).multi_processor_count)
-
-
-def _on(device: torch.device) -> contextlib.AbstractContextManager[None]:
-    """Triton launches on the current CUDA device, which need not be the tensors' own."""
-    return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
