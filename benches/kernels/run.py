@@ -131,8 +131,8 @@ def start_tests(benchmark: str, module: ModuleType, output: IO[bytes]) -> subpro
     paths = paths or sorted(map(str, (ROOT / "tests/kernels").glob(f"test_{benchmark}*_kernel.py")))
     if not paths:
         return None
-    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path[:2]))
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "gpu", *paths]
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join((str(ROOT), str(ROOT / "kernels"))))
+    command = [sys.executable, "-m", "pytest", "-q", "--tb=short", "-m", "gpu", *paths]
     return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
 
 
@@ -152,7 +152,7 @@ def tested(modules: dict[str, ModuleType]) -> list[str]:
                     passed.append(name)
                 else:
                     output.seek(0)
-                    text = output.read().decode(errors="replace")[-4000:]
+                    text = output.read().decode(errors="replace")[-8000:]
                     print(
                         f"{name}: its tests fail, so nothing is measured\n{text}", file=sys.stderr, flush=True
                     )
