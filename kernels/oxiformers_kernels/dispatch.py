@@ -7,6 +7,7 @@ import functools
 import importlib.util
 import logging
 import os
+import pkgutil
 import sys
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -62,7 +63,9 @@ def choose(
         ValueError: the backend's name is unknown.
         BackendError: `triton` was asked for by name and cannot run.
     """
-    choice = _choose(op, backend, device, unsupported, slower)
+    choice, obstacle = _choose(op, backend, device, unsupported, slower)
+    if obstacle is not None:
+        _say_once(op, obstacle, logging.WARNING if device.type == "cuda" else logging.INFO)
     if (recorded := _recorded.get()) is not None:
         recorded.append(Decision(op, *choice))
     return choice
@@ -70,27 +73,43 @@ def choose(
 
 def _choose(
     op: str, backend: Backend | None, device: torch.device, unsupported: str | None, slower: str | None
-) -> Choice:
+) -> tuple[Choice, str | None]:
+    """The choice, and what keeps `auto` from Triton."""
     source = "backend" if backend is not None else "OXIFORMERS_KERNELS"
     wanted = backend if backend is not None else os.environ.get("OXIFORMERS_KERNELS") or "auto"
     if wanted not in get_args(Backend):
         raise ValueError(f"{source}={wanted!r}: expected one of {', '.join(get_args(Backend))}")
     if wanted == "torch":
-        return Choice("torch", f"{source}=torch")
+        return Choice("torch", f"{source}=torch"), None
     obstacle = triton_obstacle(device) or unsupported
     if obstacle is None and wanted == "auto" and slower is not None:
-        return Choice("torch", f"measured slower: {slower}")
+        return Choice("torch", f"measured slower: {slower}"), None
     if obstacle is None:
-        return Choice("triton", "Triton can run this call" if wanted == "auto" else f"{source}=triton")
+        reason = "Triton can run this call" if wanted == "auto" else f"{source}=triton"
+        return Choice("triton", reason), None
     if wanted == "triton":
         raise BackendError(f"{op}: {source}=triton, but {obstacle}")
-    _say_once(op, obstacle, logging.WARNING if device.type == "cuda" else logging.INFO)
-    return Choice("torch", obstacle)
+    return Choice("torch", obstacle), obstacle
 
 
 # torch.compile asks once, while tracing: the choice is no part of the graph. This is all that
 # torch.compiler.assume_constant_result does, after importing the compiler, which takes longer than torch itself.
 choose._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
+def ops() -> tuple[str, ...]:
+    """The names of all ops: the subpackages."""
+    folder = [os.path.dirname(__file__)]
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(folder) if module.ispkg))
+
+
+def preview(op: str, device: torch.device) -> Choice:
+    """As `choose` for arguments that the kernel takes and the caller leaves the backend to it; logs nothing.
+
+    Raises:
+        ValueError, BackendError: as `choose`.
+    """
+    return _choose(op, None, device, None, None)[0]
 
 
 @contextlib.contextmanager

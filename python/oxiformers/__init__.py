@@ -67,6 +67,8 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from .pipelines import Pipeline as Pipeline
     from .pipelines import TextClassificationPipeline as TextClassificationPipeline
     from .pipelines import pipeline as pipeline
+    from .report import EnvReport as EnvReport
+    from .report import env_report as env_report
     from .tokenization import AddedToken as AddedToken
     from .tokenization import BatchEncoding as BatchEncoding
     from .tokenization import BertTokenizer as BertTokenizer
@@ -232,6 +234,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "layers.cache": ("Cache", "DynamicCache", "EncoderDecoderCache"),
     "models.base": ("PreTrainedModel",),
     "pipelines": ("FeatureExtractionPipeline", "Pipeline", "TextClassificationPipeline", "pipeline"),
+    "report": ("EnvReport", "env_report"),
     "tokenization": (
         "AddedToken",
         "BatchEncoding",

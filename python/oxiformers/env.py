@@ -6,6 +6,20 @@ import os
 
 from .errors import ArgumentError
 
+#: Every variable that is read at run time, those of the kernels and of the Rust core too.
+VARIABLES = (
+    "HF_HUB_OFFLINE",
+    "TRANSFORMERS_OFFLINE",
+    "OXIFORMERS_VERBOSITY",
+    "TRANSFORMERS_VERBOSITY",
+    "OXIFORMERS_NUM_THREADS",
+    "TOKENIZERS_PARALLELISM",
+    "OXIFORMERS_LINEAR",
+    "OXIFORMERS_TOKEN_BUDGET",
+    "OXIFORMERS_KERNELS",
+    "TRITON_INTERPRET",
+)
+
 TRUE_WORDS = frozenset({"1", "on", "true", "yes"})
 
 
@@ -13,6 +27,11 @@ def flag(name: str, default: bool = False) -> bool:
     """Whether the variable says 1, on, true or yes (in any case); `default` where unset or empty."""
     value = os.environ.get(name, "")
     return value.strip().lower() in TRUE_WORDS if value.strip() else default
+
+
+def variables() -> dict[str, str]:
+    """Those of VARIABLES that are set, and their values."""
+    return {name: os.environ[name] for name in VARIABLES if name in os.environ}
 
 
 def offline() -> bool:

@@ -19,6 +19,7 @@ ALLOWED: dict[str, set[str]] = {
     "weights": {"config"},
     "tokenization": {"config"},
     "layers": {"config"},
+    "report": {"layers"},
     "models": {"config", "layers", "weights"},
     "auto": {"config", "layers", "models", "weights", "tokenization"},
     "processing": {"config", "layers", "models", "weights", "tokenization", "auto"},

@@ -9,6 +9,7 @@ from oxiformers.layers.activations import activation
 from oxiformers.layers.encoder import self_attention
 from oxiformers.layers.layout import Layout
 from oxiformers.layers.linear import Linear
+from oxiformers.layers.norm import LayerNorm
 
 
 class BertNamesSelfAttention(nn.Module):
@@ -38,12 +39,12 @@ class BertNamesOutput(nn.Module):
     def __init__(self, config: Config, input_size: int) -> None:
         super().__init__()
         self.dense = Linear(input_size, config.hidden_size)
-        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.LayerNorm = LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def forward(self, hidden: Tensor, residual: Tensor) -> Tensor:
         """``[..., D_in]`` and ``[..., D]`` to ``[..., D]``."""
-        return self.LayerNorm(self.dropout(self.dense(hidden)) + residual)  # type: ignore[no-any-return]
+        return self.LayerNorm(self.dropout(self.dense(hidden)), residual)  # type: ignore[no-any-return]
 
 
 class BertNamesAttention(nn.Module):

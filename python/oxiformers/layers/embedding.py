@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from oxiformers.errors import ArgumentError
 from oxiformers.layers.inputs import Embedding
 from oxiformers.layers.layout import Layout
+from oxiformers.layers.norm import LayerNorm
 
 
 class TextEmbeddings(nn.Module):
@@ -40,7 +41,7 @@ class TextEmbeddings(nn.Module):
         if token_types:
             self.token_type_embeddings = Embedding(token_types, size, key="token_type_ids")
         self.has_token_types = token_types > 0
-        self.LayerNorm = nn.LayerNorm(size, eps=eps)
+        self.LayerNorm = LayerNorm(size, eps=eps)
         self.dropout = nn.Dropout(dropout)
 
     def forward(

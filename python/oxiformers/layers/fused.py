@@ -73,7 +73,7 @@ def attention(query: Tensor, key: Tensor, value: Tensor, layout: Layout, scoring
         q, k, v, query_ends, key_ends,
         causal=scoring.causal, window=scoring.window, scale=scoring.scale, softcap=scoring.softcap,
         alibi_slopes=scoring.alibi_slopes, distance_bias=scoring.distance_bias, bias=scoring.bias,
-        dropout=scoring.dropout, seed=seed, backend="triton",
+        dropout=scoring.dropout, seed=seed, backend=layout.backend,
     )  # fmt: skip
     assert isinstance(output, Tensor)
     return output.view(*query.shape[:-1], value.shape[-1])
@@ -84,3 +84,17 @@ def _runs(op: str, backend: Backend | None, device: torch.device, unsupported: s
         return dispatch.choose(op, backend, device, unsupported).backend == "triton"
     except dispatch.BackendError as error:
         raise UnsupportedError(str(error), key="attn_implementation", actual="triton") from error
+
+
+def ops() -> tuple[str, ...]:
+    """The names of the ops that have a kernel."""
+    return dispatch.ops()
+
+
+def would_run(op: str, device: torch.device) -> tuple[str | None, str]:
+    """The backend an op runs on where its arguments suit the kernel, and why; None for a call that would fail."""
+    try:
+        choice = dispatch.preview(op, device)
+    except (dispatch.BackendError, ValueError) as error:
+        return None, str(error)
+    return choice.backend, choice.reason

@@ -9,6 +9,7 @@ from oxiformers.layers.activations import activation
 from oxiformers.layers.cached_attention import CacheStep, attend_after
 from oxiformers.layers.conv1d import Conv1D
 from oxiformers.layers.layout import Layout
+from oxiformers.layers.norm import LayerNorm
 from oxiformers.layers.scoring import Scoring
 
 
@@ -56,9 +57,9 @@ class GPT2Block(nn.Module):
 
     def __init__(self, config: Config, layer_index: int) -> None:
         super().__init__()
-        self.ln_1 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
+        self.ln_1 = LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
         self.attn = GPT2Attention(config, layer_index)
-        self.ln_2 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
+        self.ln_2 = LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
         self.mlp = GPT2MLP(config)
 
     def forward(

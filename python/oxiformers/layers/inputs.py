@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from oxiformers.errors import ArgumentError, InputTypeError
+from oxiformers.layers.fused import may_fuse
+from oxiformers_kernels.cross_entropy import cross_entropy as cross_entropy_op
+from oxiformers_kernels.dispatch import BackendError
 
 
 def require_tensor(value: object, key: str) -> None:
@@ -132,9 +135,9 @@ def loss_of(
         return loss(logits, labels)
     try:
         return loss(logits, labels)
-    except torch.OutOfMemoryError:
+    except (torch.OutOfMemoryError, BackendError):
         raise
-    except (IndexError, RuntimeError, ValueError) as error:
+    except (IndexError, RuntimeError, TypeError, ValueError) as error:
         actual = f"{labels.dtype} of shape {tuple(labels.shape)}"
         if labels.numel() and not labels.is_floating_point():
             actual += f", from {int(labels.min())} to {int(labels.max())}"
@@ -143,11 +146,20 @@ def loss_of(
         ) from error
 
 
-def cross_entropy(logits: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
-    """The cross-entropy of ``[..., classes]`` against classes ``[...]``; -100 is left out. Errors as `loss_of`."""
+def cross_entropy(
+    logits: Tensor, labels: Tensor, reduction: Literal["mean", "sum"] = "mean", *, widely: bool = False
+) -> Tensor:
+    """The cross-entropy of ``[..., classes]`` against classes ``[...]``; -100 is left out. Errors as `loss_of`.
+
+    Where ``widely``, half-precision logits are widened and the loss is in float32; else it is in the logits' dtype.
+    """
 
     def loss(logits: Tensor, labels: Tensor) -> Tensor:
-        return F.cross_entropy(logits, labels, reduction=reduction)
+        if may_fuse(logits):
+            fused = cross_entropy_op(logits, labels, reduction=reduction)
+            return fused if widely else fused.to(logits.dtype)
+        half = widely and logits.dtype in (torch.float16, torch.bfloat16)
+        return F.cross_entropy(logits.float() if half else logits, labels, reduction=reduction)
 
     classes = logits.shape[-1]
     return loss_of(

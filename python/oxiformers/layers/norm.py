@@ -1,9 +1,25 @@
-"""Normalisation layers that torch does not have in the form checkpoints were trained with."""
+"""Normalisation layers, on the fused kernels where those run."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+
+from oxiformers.layers.fused import may_fuse
+from oxiformers_kernels.norm import layer_norm, rms_norm
+
+
+class LayerNorm(nn.LayerNorm):
+    """An nn.LayerNorm that adds a residual in passing."""
+
+    def forward(self, input: Tensor, residual: Tensor | None = None) -> Tensor:
+        """``[..., D]`` to the same: the norm of their sum where there is a residual."""
+        # Under autocast the layer is one of those that torch computes in float32.
+        if not may_fuse(input) or torch.is_autocast_enabled(input.device.type):
+            return super().forward(input if residual is None else input + residual)
+        if residual is None:
+            return layer_norm(input, self.weight, self.bias, self.eps)
+        return layer_norm(input, self.weight, self.bias, self.eps, residual=residual)[0]
 
 
 class RMSNorm(nn.Module):
@@ -21,6 +37,8 @@ class RMSNorm(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """``[..., D]`` to the same; cast back to the input's dtype before the weight, as Llama does."""
+        if may_fuse(hidden):
+            return rms_norm(hidden, self.weight, self.eps)
         wide = hidden.float() if hidden.dtype in (torch.float16, torch.bfloat16) else hidden
         normal = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + self.eps)
         return self.weight * normal.to(hidden.dtype)

@@ -17,6 +17,7 @@ from oxiformers.layers.embedding import TextEmbeddings
 from oxiformers.layers.encoder import EncoderStack
 from oxiformers.layers.layout import Layout
 from oxiformers.layers.linear import Linear
+from oxiformers.layers.norm import LayerNorm
 from oxiformers.models.base import PreTrainedModel
 from oxiformers.models.heads import MaskedLM, QuestionAnswering, SequenceClassification, TokenClassification
 from oxiformers.models.outputs import BaseModelOutputWithPoolingAndCrossAttentions
@@ -113,7 +114,7 @@ class BertPredictionHeadTransform(nn.Module):
         super().__init__()
         self.dense = Linear(config.hidden_size, config.hidden_size)
         self.activation = activation(config.hidden_act)
-        self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.LayerNorm = LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """``[..., D]`` to the same."""

@@ -265,11 +265,10 @@ def next_tokens(labels: Tensor, attention_mask: Tensor | None, door: DecoderDoor
 
 def next_token_loss(logits: Tensor, targets: Tensor, items: int | Tensor | None = None) -> Tensor:
     """Cross-entropy of ``[..., vocabulary]`` against ``[...]`` in float32: mean, or sum over ``items``."""
-    wide = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
-    reduction = "mean" if items is None else "sum"
-    loss = cross_entropy(wide, targets.to(logits.device), reduction)
+    targets = targets.to(logits.device)
     if items is None:
-        return loss
+        return cross_entropy(logits, targets, widely=True)
+    loss = cross_entropy(logits, targets, "sum", widely=True)
     return loss / (items.to(loss.device) if isinstance(items, Tensor) else items)
 
 

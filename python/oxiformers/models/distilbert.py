@@ -16,6 +16,7 @@ from oxiformers.layers.embedding import TextEmbeddings, interleaved_sinusoids
 from oxiformers.layers.encoder import EncoderStack, self_attention
 from oxiformers.layers.layout import Layout
 from oxiformers.layers.linear import Linear
+from oxiformers.layers.norm import LayerNorm
 from oxiformers.models.base import PreTrainedModel
 from oxiformers.models.heads import (
     EncoderHead,
@@ -104,9 +105,9 @@ class TransformerBlock(nn.Module):
     def __init__(self, config: DistilBertConfig) -> None:
         super().__init__()
         self.attention = DistilBertSelfAttention(config)
-        self.sa_layer_norm = nn.LayerNorm(config.dim, eps=_EPS)
+        self.sa_layer_norm = LayerNorm(config.dim, eps=_EPS)
         self.ffn = FFN(config)
-        self.output_layer_norm = nn.LayerNorm(config.dim, eps=_EPS)
+        self.output_layer_norm = LayerNorm(config.dim, eps=_EPS)
 
     def forward(
         self, hidden: Tensor, layout: Layout, head_mask: Tensor | None = None, queries: Tensor | None = None
@@ -114,8 +115,8 @@ class TransformerBlock(nn.Module):
         """Queries (the tokens, if None) ``[..., D]`` to the same; the attention weights or None."""
         queries = hidden if queries is None else queries
         attended, weights = self.attention(queries, hidden, layout, head_mask)
-        hidden = self.sa_layer_norm(attended + queries)
-        return self.output_layer_norm(self.ffn(hidden) + hidden), weights
+        hidden = self.sa_layer_norm(attended, queries)
+        return self.output_layer_norm(self.ffn(hidden), hidden), weights
 
 
 class DistilBertPreTrainedModel(PreTrainedModel):
@@ -198,7 +199,7 @@ class DistilBertForMaskedLM(_WithoutTokenTypes, MaskedLM, DistilBertPreTrainedMo
         self.distilbert = DistilBertModel(config)
         self.activation = activation(config.activation, "activation")
         self.vocab_transform = Linear(config.dim, config.dim)
-        self.vocab_layer_norm = nn.LayerNorm(config.dim, eps=_EPS)
+        self.vocab_layer_norm = LayerNorm(config.dim, eps=_EPS)
         self.vocab_projector = Linear(config.dim, config.vocab_size)
         self.post_init()
 

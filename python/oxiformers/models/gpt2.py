@@ -17,6 +17,7 @@ from oxiformers.layers.activations import activation
 from oxiformers.layers.decoder_door import DecoderOptions
 from oxiformers.layers.gpt2_names import GPT2MLP, GPT2Attention, GPT2Block
 from oxiformers.layers.inputs import Embedding
+from oxiformers.layers.norm import LayerNorm
 from oxiformers.models.base import PreTrainedModel
 from oxiformers.models.decoder import CausalLM, Decoder
 from oxiformers.models.outputs import (
@@ -95,7 +96,7 @@ class GPT2Model(GPT2PreTrainedModel, Decoder):
         self.wpe = Embedding(config.n_positions, config.n_embd, key="position_ids")
         self.drop = nn.Dropout(config.embd_pdrop)
         self.h = nn.ModuleList(GPT2Block(config, index) for index in range(config.n_layer))
-        self.ln_f = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
+        self.ln_f = LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
         self.position_limit = config.n_positions
         self.post_init()
 
