@@ -1,219 +1,254 @@
-"""Row softmax in Triton: tiles of whole rows where a row fits one block, two online passes elsewhere."""
+"""Row softmax in Triton: the tiles, the launches, and the ops that torch sees."""
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any, NamedTuple
 
 import torch
 import triton
-import triton.language as tl
 from torch import Tensor
 
-# Columns up to which a row is held in registers; wider rows are read twice.
+from oxiformers_kernels.device import on, processors
+from oxiformers_kernels.philox import dropout_threshold
+from oxiformers_kernels.softmax import rows_kernel, wide_kernel
+
+# Columns up to which a row is held in registers; wider rows are read twice, the second time from the L2 cache.
 ONE_BLOCK_COLUMNS = 16384
-WIDE_BLOCK_COLUMNS = 4096
-TILE_ELEMENTS = 1024
+# Columns of one step of a wide row: lanes with 16-byte loads, each of which takes several columns.
+WIDE_LANES, WIDE_STEPS = 4096, 4
 
 NO_MASK, BOOLEAN_MASK, ADDITIVE_MASK = 0, 1, 2
 
 
-@triton.jit
-def _row_offsets(rows, heads, queries, stride_batch, stride_head, stride_query):
-    """Offsets in elements of rows numbered over [batch, heads, queries]."""
-    head = (rows // queries) % heads
-    batch = rows // (queries * heads)
-    return batch * stride_batch + head * stride_head + (rows % queries) * stride_query
-
-
-@triton.jit
-def _load_logits(x, mask, columns, inside, x_stride, mask_stride, scale, lowest, MASK: tl.constexpr):
-    """x * scale + mask in float32, -inf outside of the row and where removed. `x`, `mask`: row pointers."""
-    logits = tl.load(x + columns * x_stride, mask=inside, other=0.0).to(tl.float32) * scale
-    keep = inside
-    if MASK == 1:
-        keep = inside & (tl.load(mask + columns * mask_stride, mask=inside, other=0) != 0)
-    if MASK == 2:
-        bias = tl.load(mask + columns * mask_stride, mask=inside, other=0.0).to(tl.float32)
-        keep = inside & ((bias > lowest) | (bias != bias))
-        logits += bias
-    return tl.where(keep, logits, float("-inf"))
-
-
-@triton.jit
-def _forward(
-    x, mask, out, n_rows, n_columns, heads, queries, scale, lowest,
-    x_batch, x_head, x_query, x_column, mask_batch, mask_head, mask_query, mask_column,
-    MASK: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, ONE_BLOCK: tl.constexpr,
-):  # fmt: skip
-    """out [n_rows, n_columns] contiguous; ROWS rows a program, in blocks of BLOCK columns."""
-    rows = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    rows_inside = (rows < n_rows)[:, None]
-    x += _row_offsets(rows, heads, queries, x_batch, x_head, x_query)[:, None]
-    if MASK != 0:
-        mask += _row_offsets(rows, heads, queries, mask_batch, mask_head, mask_query)[:, None]
-    out += (rows * n_columns)[:, None]
-    block = tl.arange(0, BLOCK).to(tl.int64)[None, :]
-    if ONE_BLOCK:
-        inside = rows_inside & (block < n_columns)
-        logits = _load_logits(x, mask, block, inside, x_column, mask_column, scale, lowest, MASK)
-        peak = tl.max(logits, axis=1)[:, None]
-        # A row with nothing kept has peak -inf; subtracting 0 there keeps exp(-inf) = 0 from being NaN.
-        exponentials = tl.exp(logits - tl.where(peak == float("-inf"), 0.0, peak))
-        total = tl.sum(exponentials, axis=1)[:, None]
-        result = exponentials / tl.where(total == 0.0, 1.0, total)
-        tl.store(out + block, result.to(out.dtype.element_ty), mask=inside)
-    else:
-        peak = tl.full([ROWS, 1], float("-inf"), tl.float32)
-        total = tl.zeros([ROWS, 1], tl.float32)
-        for start in range(0, n_columns, BLOCK):
-            columns = start + block
-            inside = rows_inside & (columns < n_columns)
-            logits = _load_logits(x, mask, columns, inside, x_column, mask_column, scale, lowest, MASK)
-            new_peak = tl.maximum(peak, tl.max(logits, axis=1)[:, None])
-            shift = tl.where(new_peak == float("-inf"), 0.0, new_peak)
-            total = total * tl.exp(peak - shift) + tl.sum(tl.exp(logits - shift), axis=1)[:, None]
-            peak = new_peak
-        shift = tl.where(peak == float("-inf"), 0.0, peak)
-        total = tl.where(total == 0.0, 1.0, total)
-        for start in range(0, n_columns, BLOCK):
-            columns = start + block
-            inside = rows_inside & (columns < n_columns)
-            logits = _load_logits(x, mask, columns, inside, x_column, mask_column, scale, lowest, MASK)
-            tl.store(out + columns, (tl.exp(logits - shift) / total).to(out.dtype.element_ty), mask=inside)
-
-
-@triton.jit
-def _backward(
-    grad, out, grad_x, n_rows, n_columns, heads, queries, scale,
-    grad_batch, grad_head, grad_query, grad_column,
-    ROWS: tl.constexpr, BLOCK: tl.constexpr, ONE_BLOCK: tl.constexpr,
-):  # fmt: skip
-    """grad_x = scale * out * (grad - sum(out * grad)); `out`, `grad_x` contiguous [n_rows, n_columns]."""
-    rows = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    rows_inside = (rows < n_rows)[:, None]
-    grad += _row_offsets(rows, heads, queries, grad_batch, grad_head, grad_query)[:, None]
-    out += (rows * n_columns)[:, None]
-    grad_x += (rows * n_columns)[:, None]
-    block = tl.arange(0, BLOCK).to(tl.int64)[None, :]
-    if ONE_BLOCK:
-        inside = rows_inside & (block < n_columns)
-        p = tl.load(out + block, mask=inside, other=0.0).to(tl.float32)
-        g = tl.load(grad + block * grad_column, mask=inside, other=0.0).to(tl.float32)
-        dot = tl.sum(p * g, axis=1)[:, None]
-        tl.store(grad_x + block, (scale * p * (g - dot)).to(grad_x.dtype.element_ty), mask=inside)
-    else:
-        dot = tl.zeros([ROWS, 1], tl.float32)
-        for start in range(0, n_columns, BLOCK):
-            columns = start + block
-            inside = rows_inside & (columns < n_columns)
-            p = tl.load(out + columns, mask=inside, other=0.0).to(tl.float32)
-            g = tl.load(grad + columns * grad_column, mask=inside, other=0.0).to(tl.float32)
-            dot += tl.sum(p * g, axis=1)[:, None]
-        for start in range(0, n_columns, BLOCK):
-            columns = start + block
-            inside = rows_inside & (columns < n_columns)
-            p = tl.load(out + columns, mask=inside, other=0.0).to(tl.float32)
-            g = tl.load(grad + columns * grad_column, mask=inside, other=0.0).to(tl.float32)
-            tl.store(grad_x + columns, (scale * p * (g - dot)).to(grad_x.dtype.element_ty), mask=inside)
-
-
 class Tile(NamedTuple):
-    """The shape of one program's work, and the warps that do it."""
+    """The shape of one program's work, whether it holds whole rows, and the warps that do it."""
 
     rows: int
     columns: int
-    one_block: bool
+    whole: bool
     warps: int
 
 
 def tile_for(n_columns: int) -> Tile:
-    """Several narrow rows a program, one wide row a program, or one row in blocks."""
-    if n_columns > ONE_BLOCK_COLUMNS:
-        return Tile(1, WIDE_BLOCK_COLUMNS, False, 8)
-    columns = triton.next_power_of_2(n_columns)
-    rows = max(1, TILE_ELEMENTS // columns)
-    return Tile(rows, columns, True, min(16, max(4, rows * columns // 1024)))
+    """1,024 elements a warp: several narrow rows a program, one wide row a program, or a share of a row.
+
+    Rows that are no multiple of 16 are read element by element, with an address each in registers: half of everything.
+    """
+    aligned = n_columns % 16 == 0
+    if n_columns > (ONE_BLOCK_COLUMNS if aligned else ONE_BLOCK_COLUMNS // 2):
+        return Tile(1, WIDE_LANES * (WIDE_STEPS if aligned else WIDE_STEPS // 2), False, 16)
+    share = 1024 if aligned else 512
+    # The words of a counter of dropout go to four columns.
+    columns = max(4, triton.next_power_of_2(n_columns))
+    rows = max(1, share // columns)
+    return Tile(rows, columns, True, rows * columns // share)
 
 
-def softmax(x: Tensor, mask: Tensor | None, scale: float) -> Tensor:
+class Shares(NamedTuple):
+    """Wide rows cut for several programs each, where there are fewer rows than processors."""
+
+    columns: int
+    number: int
+
+    @property
+    def padded(self) -> int:
+        return int(triton.next_power_of_2(self.number))
+
+
+def shares_for(n_rows: int, n_columns: int, block: int, programs: int) -> Shares:
+    """Whole rows once they are as many as `programs`; otherwise shares of whole blocks."""
+    blocks = triton.cdiv(n_columns, block)
+    wanted = 1 if n_rows >= programs else min(blocks, triton.cdiv(2 * programs, n_rows))
+    columns = triton.cdiv(blocks, wanted) * block
+    return Shares(columns, triton.cdiv(n_columns, columns))
+
+
+def softmax(
+    x: Tensor,
+    mask: Tensor | None,
+    bias: Tensor | None,
+    scale: float,
+    dropout: float,
+    seed: Tensor | None,
+    inplace: bool = False,
+) -> Tensor:
     """As `ref.softmax`, for float16, bfloat16 and float32, with float32 arithmetic throughout."""
-    result: Tensor = softmax_op(x, mask, scale)
+    if inplace:
+        softmax_inplace_op(x, mask, bias, seed, scale, dropout)
+        return x
+    differentiable = torch.is_grad_enabled() and any(
+        tensor is not None and tensor.requires_grad for tensor in (x, mask, bias)
+    )
+    result: Tensor = softmax_op(x, mask, bias, seed, scale, dropout, False, differentiable)[0]
+    return result
+
+
+def log_softmax(x: Tensor, mask: Tensor | None, bias: Tensor | None, scale: float) -> Tensor:
+    """As `ref.log_softmax`, likewise."""
+    result: Tensor = softmax_op(x, mask, bias, None, scale, 0.0, True, False)[0]
     return result
 
 
 @torch.library.custom_op("oxiformers_kernels::softmax", mutates_args=())
-def softmax_op(x: Tensor, mask: Tensor | None, scale: float) -> Tensor:
-    """The forward launch; registered with torch so that torch.compile and export see one op."""
-    out = torch.empty(x.shape, dtype=x.dtype, device=x.device)
-    if out.numel() == 0:
-        return out
-    rows = _four_dimensions(x)
-    kind, lowest, masks = NO_MASK, 0.0, rows
-    if mask is not None and mask.dtype == torch.bool:
-        kind, masks = BOOLEAN_MASK, _four_dimensions(mask.view(torch.uint8).expand(x.shape))
-    elif mask is not None:
-        bias = mask.float() if mask.dtype == torch.float64 else mask
-        kind, lowest, masks = (
-            ADDITIVE_MASK,
-            torch.finfo(bias.dtype).min,
-            _four_dimensions(bias.expand(x.shape)),
-        )
-    n_columns, tile = x.shape[-1], tile_for(x.shape[-1])
-    n_rows = x.numel() // n_columns
-    with _on(x.device):
-        _forward[(triton.cdiv(n_rows, tile.rows),)](
-            rows, masks, out, n_rows, n_columns, rows.shape[1], rows.shape[2], scale, lowest,
-            *rows.stride(), *masks.stride(),
-            MASK=kind, ROWS=tile.rows, BLOCK=tile.columns, ONE_BLOCK=tile.one_block, num_warps=tile.warps,
-        )  # fmt: skip
-    return out
+def softmax_op(
+    x: Tensor, mask: Tensor | None, bias: Tensor | None, seed: Tensor | None, scale: float, dropout: float, log: bool,
+    differentiable: bool,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """The forward launch: the result, and the probabilities before dropout (empty where no backward needs them)."""
+    out, probabilities = _outputs(x, mask, bias, seed, scale, dropout, log, differentiable)
+    _launch_forward(x, mask, bias, seed, out, probabilities, scale, dropout, log)
+    return out, probabilities
+
+
+@torch.library.custom_op("oxiformers_kernels::softmax_inplace", mutates_args=("x",))
+def softmax_inplace_op(
+    x: Tensor, mask: Tensor | None, bias: Tensor | None, seed: Tensor | None, scale: float, dropout: float
+) -> None:
+    """The forward launch over the memory of `x`, which is contiguous."""
+    _launch_forward(x, mask, bias, seed, x, x.new_empty(0), scale, dropout, False)
 
 
 @torch.library.custom_op("oxiformers_kernels::softmax_backward", mutates_args=())
-def softmax_backward_op(grad: Tensor, out: Tensor, scale: float) -> Tensor:
-    """The backward launch: the gradient of x from that of `out`, and `out` itself."""
-    grad_x = torch.empty(out.shape, dtype=out.dtype, device=out.device)
-    if out.numel() == 0:
+def softmax_backward_op(
+    grad: Tensor, saved: Tensor, seed: Tensor | None, scale: float, dropout: float, log: bool
+) -> Tensor:
+    """The backward launch: the gradient of x from that of the result, and the probabilities or their logarithms."""
+    grad_x = _gradient(grad, saved, seed, scale, dropout, log)
+    if saved.numel() == 0:
         return grad_x
-    grads, out = _four_dimensions(grad), out.contiguous()
-    n_columns, tile = out.shape[-1], tile_for(out.shape[-1])
-    n_rows = out.numel() // n_columns
-    with _on(out.device):
-        _backward[(triton.cdiv(n_rows, tile.rows),)](
-            grads, out, grad_x, n_rows, n_columns, grads.shape[1], grads.shape[2], scale, *grads.stride(),
-            ROWS=tile.rows, BLOCK=tile.columns, ONE_BLOCK=tile.one_block, num_warps=tile.warps,
-        )  # fmt: skip
+    n_columns = saved.shape[-1]
+    grad, saved = grad.reshape(-1, n_columns), saved.contiguous()
+    n_rows, tile = grad.shape[0], tile_for(n_columns)
+    numbers = (scale, *_dropout_numbers(dropout), grad.stride(0), grad.stride(1))
+    seed = seed if dropout else None
+    with on(saved.device):
+        if tile.whole:
+            rows_kernel.backward[(triton.cdiv(n_rows, tile.rows),)](
+                grad, saved, seed, grad_x, n_rows, n_columns, *numbers,
+                LOG=log, ROWS=tile.rows, BLOCK=tile.columns, num_warps=tile.warps,
+            )  # fmt: skip
+            return grad_x
+        shares = shares_for(n_rows, n_columns, tile.columns, processors(saved.device))
+        sums = grad_x.new_empty((n_rows, shares.number), dtype=torch.float32)
+        for phase in (0,) if shares.number == 1 else (1, 2):
+            wide_kernel.backward[(n_rows, shares.number)](
+                grad, saved, seed, grad_x, sums, n_columns, shares.columns, shares.number, *numbers,
+                LOG=log, PHASE=phase, BLOCK=tile.columns // 2, SHARES=shares.padded, num_warps=tile.warps,
+            )  # fmt: skip
     return grad_x
 
 
-@softmax_op.register_fake
-def _(x: Tensor, mask: Tensor | None, scale: float) -> Tensor:
-    return x.new_empty(x.shape)
+def _launch_forward(
+    x: Tensor, mask: Tensor | None, bias: Tensor | None, seed: Tensor | None, out: Tensor, probabilities: Tensor,
+    scale: float, dropout: float, log: bool,
+) -> None:  # fmt: skip
+    """Fills `out` and, unless it is empty, `probabilities`."""
+    if out.numel() == 0:
+        return
+    rows = _four_dimensions(x)
+    kind, lowest, masks = NO_MASK, 0.0, None
+    if mask is not None and mask.dtype == torch.bool:
+        kind, masks = BOOLEAN_MASK, _four_dimensions(mask.view(torch.uint8).expand(x.shape))
+    elif mask is not None:
+        added = mask.float() if mask.dtype == torch.float64 else mask
+        kind, lowest = ADDITIVE_MASK, torch.finfo(added.dtype).min
+        masks = _four_dimensions(added.expand(x.shape))
+    biases = None if bias is None else _four_dimensions(bias.expand(x.shape))
+    given = [tensor for tensor in (rows, masks, biases) if tensor is not None]
+    n_columns = x.shape[-1]
+    n_rows, tile = x.numel() // n_columns, tile_for(n_columns)
+    tensors = (
+        rows,
+        masks,
+        biases,
+        seed if dropout else None,
+        out,
+        probabilities if probabilities.numel() else None,
+    )
+    numbers = (rows.shape[1], rows.shape[2], scale, lowest, *_dropout_numbers(dropout))
+    strides = [
+        stride
+        for tensor in (rows, masks, biases)
+        for stride in ((0,) * 4 if tensor is None else tensor.stride())
+    ]
+    constants = {"MASK": kind, "LOG": log, "FLAT": all(map(_is_flat, given)), "num_warps": tile.warps}
+    with on(x.device):
+        if tile.whole:
+            rows_kernel.forward[(triton.cdiv(n_rows, tile.rows),)](
+                *tensors,
+                n_rows,
+                n_columns,
+                *numbers,
+                *strides,
+                ROWS=tile.rows,
+                BLOCK=tile.columns,
+                **constants,
+            )
+            return
+        shares = shares_for(n_rows, n_columns, tile.columns, processors(x.device))
+        peaks, totals = x.new_empty((2, n_rows, shares.number), dtype=torch.float32).unbind()
+        for phase in (0,) if shares.number == 1 else (1, 2):
+            wide_kernel.forward[(n_rows, shares.number)](
+                *tensors, peaks, totals, n_columns, shares.columns, shares.number, *numbers, *strides,
+                PHASE=phase, STEPS=tile.columns // WIDE_LANES, LANES=WIDE_LANES, SHARES=shares.padded, **constants,
+            )  # fmt: skip
 
 
-@softmax_backward_op.register_fake
-def _(grad: Tensor, out: Tensor, scale: float) -> Tensor:
-    return out.new_empty(out.shape)
+def _outputs(
+    x: Tensor, mask: Tensor | None, bias: Tensor | None, seed: Tensor | None, scale: float, dropout: float, log: bool,
+    differentiable: bool,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    return x.new_empty(x.shape), x.new_empty(x.shape if dropout and differentiable else 0)
 
 
-def _setup_context(ctx: Any, inputs: tuple[Tensor, Tensor | None, float], output: Tensor) -> None:
-    _, mask, ctx.scale = inputs
-    ctx.mask_shape, ctx.mask_dtype = (None, None) if mask is None else (mask.shape, mask.dtype)
-    ctx.save_for_backward(output)
+def _gradient(
+    grad: Tensor, saved: Tensor, seed: Tensor | None, scale: float, dropout: float, log: bool
+) -> Tensor:
+    return saved.new_empty(saved.shape)
 
 
-def _softmax_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-    (out,) = ctx.saved_tensors
-    need_x, need_mask, _ = ctx.needs_input_grad
-    grad_x = softmax_backward_op(grad, out, ctx.scale) if need_x else None
-    if not need_mask:
-        return grad_x, None, None
-    grad_logits: Tensor = softmax_backward_op(grad, out, 1.0)
-    return grad_x, grad_logits.sum_to_size(ctx.mask_shape).to(ctx.mask_dtype), None
+softmax_op.register_fake(_outputs)
+softmax_backward_op.register_fake(_gradient)
+
+
+@softmax_inplace_op.register_fake
+def _(
+    x: Tensor, mask: Tensor | None, bias: Tensor | None, seed: Tensor | None, scale: float, dropout: float
+) -> None:
+    return None
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    _, mask, bias, seed, ctx.scale, ctx.dropout, ctx.log, _ = inputs
+    out, probabilities = output
+    ctx.added = [None if tensor is None else (tensor.shape, tensor.dtype) for tensor in (mask, bias)]
+    ctx.mark_non_differentiable(probabilities)
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(probabilities if ctx.dropout else out, seed)
+
+
+def _softmax_backward(ctx: Any, grad: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
+    saved, seed = ctx.saved_tensors
+    need_x, *need_added = ctx.needs_input_grad[:3]
+    if grad is None:
+        return (None,) * 8
+    # Where something was added, the gradient of the logits is computed once, and scaled for x.
+    added = any(need_added)
+    grad_logits = softmax_backward_op(grad, saved, seed, 1.0 if added else ctx.scale, ctx.dropout, ctx.log)
+    grad_x = grad_logits * ctx.scale if added and ctx.scale != 1.0 else grad_logits
+    grad_added = [
+        grad_logits.sum_to_size(about[0]).to(about[1]) if needed else None
+        for needed, about in zip(need_added, ctx.added, strict=True)
+    ]
+    return (grad_x if need_x else None, *grad_added, None, None, None, None, None)
 
 
 softmax_op.register_autograd(_softmax_backward, setup_context=_setup_context)
+
+
+def _dropout_numbers(dropout: float) -> tuple[int, float]:
+    """The word from which on an element survives, and what survivors are multiplied by."""
+    return dropout_threshold(dropout), 1.0 / (1.0 - dropout)
 
 
 def _four_dimensions(tensor: Tensor) -> Tensor:
@@ -223,6 +258,10 @@ def _four_dimensions(tensor: Tensor) -> Tensor:
     return tensor.flatten(0, tensor.dim() - 4)
 
 
-def _on(device: torch.device) -> contextlib.AbstractContextManager[None]:
-    """Triton launches on the current CUDA device, which need not be the tensors' own."""
-    return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
+def _is_flat(tensor: Tensor) -> bool:
+    """Whether one stride leads from each row of [batch, heads, queries, N] to the next."""
+    batch, heads, queries, _ = tensor.shape
+    by_batch, by_head, by_query, _ = tensor.stride()
+    return (heads == 1 or by_head == queries * by_query) and (
+        batch == 1 or by_batch == heads * queries * by_query
+    )
