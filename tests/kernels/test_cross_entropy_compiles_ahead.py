@@ -30,11 +30,13 @@ def test_rows(capability: int, dtype: str, columns: int, options: bool, kind: st
     types |= dict.fromkeys(("losses", "log_sums", "scale"), "*fp32")
     types |= dict.fromkeys(("label_smoothing", "softcap", "z_loss"), "fp32")
     types |= {"labels": "*i64", "n_columns": "i32", "readable": "i32", "row_stride": "i32"}
+    aligned = columns % 16 == 0
     tile = kernel.tile_for(columns, DTYPES[dtype])
     constants = {
         "FORWARD": kind != "backward",
         "BACKWARD": kind != "forward",
         "CONTIGUOUS": True,
+        "ALIGNED": aligned,
         "BIAS": options and kind == "both",
         "SOFTCAP": options,
         "SMOOTHING": options,
@@ -42,7 +44,7 @@ def test_rows(capability: int, dtype: str, columns: int, options: bool, kind: st
         "VECTOR": tile.vector,
         "column_stride": 1,
     }
-    ptx = assemble(kernel._rows, types, constants, capability, warps=tile.warps, aligned=columns % 16 == 0)
+    ptx = assemble(kernel._rows, types, constants, capability, warps=tile.warps, aligned=aligned)
     used = usage(ptx, capability, tmp_path)
     assert used.spilled_bytes == 0
     if columns == 128256:

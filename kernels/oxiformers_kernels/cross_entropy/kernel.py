@@ -30,14 +30,29 @@ def _tanh(x):
 
 
 @triton.jit
+def _columns(start, LANES: tl.constexpr, VECTOR: tl.constexpr, ALIGNED: tl.constexpr):
+    """[LANES, VECTOR] columns from `start` on: those of a lane side by side where a thread can read them at once,
+    else those of neighbouring threads. Maxima and sums over axis 1 stay within a thread."""
+    lane, element = tl.arange(0, LANES)[:, None], tl.arange(0, VECTOR)[None, :]
+    return start + (lane * VECTOR + element if ALIGNED else element * LANES + lane)
+
+
+@triton.jit
+def _readable(columns, n_columns, readable, ALIGNED: tl.constexpr):
+    """A mask of whole 16-byte accesses, or of the row itself, where no memory lies beyond it."""
+    return columns < (readable if ALIGNED else n_columns)
+
+
+@triton.jit
 def _load_logits(
     logits, bias, columns, n_columns, readable, column_stride, softcap,
-    CONTIGUOUS: tl.constexpr, BIAS: tl.constexpr, SOFTCAP: tl.constexpr,
+    CONTIGUOUS: tl.constexpr, ALIGNED: tl.constexpr, BIAS: tl.constexpr, SOFTCAP: tl.constexpr,
 ):  # fmt: skip
     """Logits of one row in float32, with bias and cap; -inf beyond its end. `readable` columns may be read."""
     inside = columns < n_columns
     offsets = columns if CONTIGUOUS else columns.to(tl.int64) * column_stride
-    x = tl.load(logits + offsets, mask=columns < readable, other=0.0).to(tl.float32)
+    x = tl.load(logits + offsets, mask=_readable(columns, n_columns, readable, ALIGNED), other=0.0)
+    x = x.to(tl.float32)
     if BIAS:
         x += tl.load(bias + columns, mask=inside, other=0.0).to(tl.float32)
     if SOFTCAP:
@@ -50,8 +65,9 @@ def _rows(
     logits, bias, labels, losses, log_sums, scale, grad_logits,
     n_columns, readable, ignore_index, label_smoothing, softcap, z_loss,
     row_stride, column_stride, label_stride, scale_stride, grad_stride,
-    FORWARD: tl.constexpr, BACKWARD: tl.constexpr, CONTIGUOUS: tl.constexpr, BIAS: tl.constexpr,
-    SOFTCAP: tl.constexpr, SMOOTHING: tl.constexpr, LANES: tl.constexpr, VECTOR: tl.constexpr,
+    FORWARD: tl.constexpr, BACKWARD: tl.constexpr, CONTIGUOUS: tl.constexpr, ALIGNED: tl.constexpr,
+    BIAS: tl.constexpr, SOFTCAP: tl.constexpr, SMOOTHING: tl.constexpr,
+    LANES: tl.constexpr, VECTOR: tl.constexpr,
 ):  # fmt: skip
     """The loss and log-sum-exp of a row (FORWARD), the gradient of scale * loss (BACKWARD), or one after the other.
 
@@ -59,8 +75,6 @@ def _rows(
     """
     row = tl.program_id(0).to(tl.int64)
     logits += row * row_stride
-    # A thread's elements lie side by side, so that maxima and sums within the loop stay within a thread.
-    block = tl.arange(0, LANES)[:, None] * VECTOR + tl.arange(0, VECTOR)[None, :]
     label = tl.load(labels + row * label_stride)
     if label == ignore_index:
         if FORWARD:
@@ -69,8 +83,12 @@ def _rows(
         if BACKWARD:
             nothing = tl.zeros([LANES, VECTOR], grad_logits.dtype.element_ty)
             for start in range(0, readable, LANES * VECTOR):
-                columns = start + block
-                tl.store(grad_logits + row * grad_stride + columns, nothing, mask=columns < readable)
+                columns = _columns(start, LANES, VECTOR, ALIGNED)
+                tl.store(
+                    grad_logits + row * grad_stride + columns,
+                    nothing,
+                    mask=_readable(columns, n_columns, readable, ALIGNED),
+                )
     else:
         # No address is made of a label beyond the vocabulary; its loss and its gradient are NaN.
         valid = (label >= 0) & (label < n_columns)
@@ -86,10 +104,10 @@ def _rows(
             total = tl.zeros([LANES], tl.float32)
             logit_sum = tl.zeros([LANES], tl.float32)
             for start in range(0, n_columns, LANES * VECTOR):
-                columns = start + block
+                columns = _columns(start, LANES, VECTOR, ALIGNED)
                 x = _load_logits(
                     logits, bias, columns, n_columns, readable, column_stride, softcap,
-                    CONTIGUOUS, BIAS, SOFTCAP,
+                    CONTIGUOUS, ALIGNED, BIAS, SOFTCAP,
                 )  # fmt: skip
                 new_peak = tl.maximum(peak, tl.max(x, axis=1))
                 # A lane that has seen nothing but -inf: subtracting 0 keeps exp(-inf) = 0 from being NaN.
@@ -112,11 +130,11 @@ def _rows(
         if BACKWARD:
             weight = tl.load(scale + row * scale_stride).to(tl.float32) + wrong
             for start in range(0, n_columns, LANES * VECTOR):
-                columns = start + block
+                columns = _columns(start, LANES, VECTOR, ALIGNED)
                 inside = columns < n_columns
                 x = _load_logits(
                     logits, bias, columns, n_columns, readable, column_stride, softcap,
-                    CONTIGUOUS, BIAS, SOFTCAP,
+                    CONTIGUOUS, ALIGNED, BIAS, SOFTCAP,
                 )  # fmt: skip
                 grad = tl.exp(x - log_sum) * (1.0 + 2.0 * z_loss * log_sum)
                 grad -= tl.where(columns == label, 1.0 - label_smoothing, 0.0)
@@ -129,7 +147,7 @@ def _rows(
                 tl.store(
                     grad_logits + row * grad_stride + columns,
                     grad.to(grad_logits.dtype.element_ty),
-                    mask=columns < readable,
+                    mask=_readable(columns, n_columns, readable, ALIGNED),
                 )
 
 
@@ -198,6 +216,8 @@ def launch_rows(
     if n_rows == 0:
         return
     tile = tile_for(n_columns, logits.element_size())
+    contiguous = logits.stride(1) == 1
+    sizes = (readable, logits.stride(0), logits.data_ptr())
     with on(logits.device):
         _rows[(n_rows,)](
             logits, logits if bias is None else bias, labels, losses, log_sums,
@@ -205,8 +225,9 @@ def launch_rows(
             n_columns, readable, *options, logits.stride(0), logits.stride(1), labels.stride(0),
             0 if scale is None or scale.dim() == 0 else scale.stride(0),
             0 if grad_logits is None else grad_logits.stride(0),
-            FORWARD=forward, BACKWARD=grad_logits is not None, CONTIGUOUS=logits.stride(1) == 1,
-            BIAS=bias is not None, SOFTCAP=options.softcap != 0.0, SMOOTHING=options.label_smoothing != 0.0,
+            FORWARD=forward, BACKWARD=grad_logits is not None, CONTIGUOUS=contiguous,
+            ALIGNED=contiguous and all(size % ACCESS_BYTES == 0 for size in sizes), BIAS=bias is not None,
+            SOFTCAP=options.softcap != 0.0, SMOOTHING=options.label_smoothing != 0.0,
             LANES=tile.lanes, VECTOR=tile.vector, num_warps=tile.warps,
         )  # fmt: skip
 

@@ -149,6 +149,7 @@ def _run(
     """The losses `[T]` and, where `scale` (a scalar or `[T]`) is given, the needed gradients of scale * losses."""
     (n_rows, n_features), n_columns = hidden.shape, weight.shape[0]
     chunks = chunks_for(n_rows, n_features, hidden.dtype)
+    bias = None if bias is None else bias.contiguous()
     losses, log_sums = hidden.new_empty(2, n_rows, dtype=torch.float32)
     grad_hidden, grad_weight, grad_bias = _gradients(hidden, weight, bias, needed)
     weight_sum = torch.zeros_like(grad_weight, dtype=torch.float32) if chunks.summed_apart else None
