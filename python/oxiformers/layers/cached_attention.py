@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from oxiformers.errors import ArgumentError
+from oxiformers.layers import fused
 from oxiformers.layers.attention import attend, attend_rectangular
 from oxiformers.layers.cache import Cache
 from oxiformers.layers.layout import Layout
@@ -17,6 +18,9 @@ from oxiformers_kernels.softmax import softmax
 
 # On CPU one masked call is faster than a call a row where more than this share is no padding (measured).
 _MASKED_FROM = 0.7
+
+# The kernel for new tokens reads the keys once for all of them; more than so many are a prompt's.
+_MOST_DECODED = 16
 
 
 def lay_out(
@@ -121,6 +125,8 @@ class CacheStep:
         # With a gradient to record, new keys are joined to kept ones: sequences of a call have equal lengths.
         self._recorded = torch.is_grad_enabled() and not reading
         self._groups: list[_Group] | None = None
+        self._on_device: tuple[Tensor, Tensor] | None = None
+        self._few_and_alike: bool | None = None
         self._masks: dict[tuple[int, tuple[int, int], int], Tensor | None] = {}
         self._biases: tuple[tuple[Tensor | None, Tensor | None], dict[int, Tensor]] = ((None, None), {})
 
@@ -240,6 +246,11 @@ class CacheStep:
         assert store.key_slots is not None and store.value_slots is not None
         slots = (store.key_slots, store.value_slots)
         new = None if key is None or value is None else (key, value)
+        if layout.backend != "torch":
+            obstacle = self._decoding_obstacle(query, scoring)
+            if fused.decoding_runs(query, slots[1], layout, obstacle):
+                lengths, rows = self._rows_on_device()
+                return fused.decode(query, *slots, lengths, rows, layout, scoring), None
         if layout.form == "rectangular":
             sides = [self.cache.rectangular(side, self.width).transpose(1, 2) for side in slots]
             if new is not None:
@@ -262,6 +273,29 @@ class CacheStep:
             else flat[..., : slots[1].shape[-1]]
         )
         return output.view(*query.shape[:-1], slots[1].shape[-1]), None
+
+    def _decoding_obstacle(self, query: Tensor, scoring: Scoring) -> str | None:
+        """What the kernel for a few new tokens a row cannot take of this call; or None."""
+        if self.layout.form == "rectangular":
+            return "an explicit mask or attention weights keep the batch rectangular"
+        if torch.is_grad_enabled() and query.requires_grad:
+            return "the kernel has no backward"
+        if self._hidden is not None:
+            return "the attention mask hides some of the tokens that are kept"
+        if scoring.bias is not None or scoring.dropout:
+            return "the kernel takes neither a dense bias nor dropout"
+        if self._few_and_alike is None:
+            counts = set(self.queries.tolist())
+            self._few_and_alike = len(counts) == 1 and 0 < counts.pop() <= _MOST_DECODED
+        if not self._few_and_alike:
+            return f"the kernel takes as many new tokens in each row, from 1 to {_MOST_DECODED}"
+        return None
+
+    def _rows_on_device(self) -> tuple[Tensor, Tensor]:
+        """How many keys each row has and its slot, int64 ``[B]`` each; copied once for all layers."""
+        if self._on_device is None:
+            self._on_device = self._totals().to(self.device), self.slots.to(self.device)
+        return self._on_device
 
     def _attend_group(
         self,

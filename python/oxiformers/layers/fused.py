@@ -79,6 +79,51 @@ def attention(query: Tensor, key: Tensor, value: Tensor, layout: Layout, scoring
     return output.view(*query.shape[:-1], value.shape[-1])
 
 
+def decoding_runs(query: Tensor, values: Tensor, layout: Layout, obstacle: str | None) -> bool:
+    """Whether the kernel for a few new tokens a row runs; see CacheStep.attend.
+
+    Args:
+        query: ``[..., H, D]``.
+        values: of the cache, ``[slots, Hkv, capacity, D]``.
+        obstacle: what the call has that the kernel does not take; or None.
+
+    Raises:
+        UnsupportedError: the layout asks for "triton", and it cannot run.
+    """
+    if obstacle is None and may_fuse(query):
+        from oxiformers_kernels.decode import _unsupported as decode_unsupported
+
+        obstacle = decode_unsupported(query.unsqueeze(0) if query.dim() == 3 else query, values)
+    return _runs("decode_attention", layout.backend, query.device, obstacle)
+
+
+def decode(
+    query: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    lengths: Tensor,
+    slots: Tensor,
+    layout: Layout,
+    scoring: Scoring,
+) -> Tensor:
+    """Attention of equally many tokens a row ``[..., H, D]`` to the slots of a cache, by the kernel.
+
+    Args:
+        keys, values: ``[slots, Hkv, capacity, D]``.
+        lengths: how many keys each row has, its new ones too; int64 ``[B]`` on the device.
+        slots: of each row, alike.
+    """
+    from oxiformers_kernels.decode import decode_attention
+
+    q = query.unflatten(0, (lengths.shape[0], -1)) if query.dim() == 3 else query
+    output = decode_attention(
+        q, keys, values, lengths, slots=slots, causal=scoring.causal, window=scoring.window, scale=scoring.scale,
+        softcap=scoring.softcap, alibi_slopes=scoring.alibi_slopes, distance_bias=scoring.distance_bias,
+        backend=layout.backend,
+    )  # fmt: skip
+    return output.view(*query.shape[:-1], values.shape[-1])
+
+
 def _runs(op: str, backend: Backend | None, device: torch.device, unsupported: str | None = None) -> bool:
     try:
         return dispatch.choose(op, backend, device, unsupported).backend == "triton"

@@ -1,0 +1,287 @@
+"""Layers and models on the fused kernels compute what they compute without them: outputs, losses and gradients."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from oxiformers.errors import UnsupportedError
+from oxiformers.layers.attention import attend
+from oxiformers.layers.cache import Cache
+from oxiformers.layers.cached_attention import CacheStep
+from oxiformers.layers.layout import Layout
+from oxiformers.layers.scoring import Scoring
+from oxiformers_kernels.dispatch import recorded
+from tests.kernels.support import device  # noqa: F401
+from tests.layers.scorings import scoring_of
+from tests.models.answer import Tensors, answer
+from tests.models.contract.forms import packed
+from tests.models.contract.inputs import make
+from tests.models.contract.subjects import build, kind_of, row_of
+
+pytest.importorskip("triton", reason="triton is not installed")
+
+HEADS, SIZE = 4, 16
+MASK = [[1, 1, 1, 0, 0, 0], [1] * 6, [0] * 6, [1, 0, 0, 0, 0, 0]]
+#: Each model's ops, and what makes it small: the interpreter takes its time.
+MODELS = {
+    "BertForSequenceClassification": (
+        {"attention", "layer_norm", "cross_entropy"}, {"num_hidden_layers": 1, "num_attention_heads": 2},
+    ),
+    "DistilBertForTokenClassification": (
+        {"attention", "layer_norm", "cross_entropy"}, {"n_layers": 1, "n_heads": 2},
+    ),
+    "LlamaForCausalLM": (
+        {"attention", "rms_norm", "cross_entropy"},
+        {"num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1},
+    ),
+    "T5ForConditionalGeneration": (
+        {"attention", "rms_norm", "cross_entropy"}, {"num_layers": 1, "num_heads": 2},
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _no_choice_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OXIFORMERS_KERNELS", raising=False)
+
+
+class TinyAttention(nn.Module):
+    """Attention of one kind of scoring with grouped heads; its tables and biases are parameters."""
+
+    def __init__(self, kind: str, rows: int, longest: int) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.scoring, _ = scoring_of(kind, HEADS, rows, longest, longest, dtype=torch.float32)
+        self.query = nn.Linear(8, HEADS * SIZE)
+        self.key, self.value = nn.Linear(8, 2 * SIZE), nn.Linear(8, 2 * SIZE)
+        self.output = nn.Linear(HEADS * SIZE, 8)
+        for name in ("distance_bias", "bias"):
+            tensor = getattr(self.scoring, name)
+            self.register_parameter(name, None if tensor is None else nn.Parameter(tensor.detach().clone()))
+        self.register_buffer("alibi_slopes", self.scoring.alibi_slopes)
+
+    def forward(self, hidden: Tensor, layout: Layout) -> Tensor:
+        bias = None if self.bias is None else layout.pack_pairs(self.bias)
+        scoring = self.scoring._replace(
+            alibi_slopes=self.alibi_slopes, distance_bias=self.distance_bias, bias=bias
+        )
+        query, key, value = (
+            projection(hidden).unflatten(-1, (-1, SIZE)) for projection in (self.query, self.key, self.value)
+        )
+        return self.output(attend(query, key, value, layout, scoring)[0].flatten(-2))
+
+
+@pytest.mark.parametrize("kind", ["window", "softcap", "alibi", "bias", "everything"])
+@pytest.mark.parametrize("form", ["packed", "uniform"])
+def test_a_layer_of_every_kind(device: str, kind: str, form: str) -> None:  # noqa: F811
+    mask = torch.tensor(MASK, device=device)
+    layer = TinyAttention(kind, len(MASK), mask.shape[1]).to(device)
+    hidden = torch.randn(*mask.shape, 8, generator=torch.Generator().manual_seed(1)).to(device)
+    layout = Layout.of(mask, mask if form == "packed" else None)
+    assert layout.form == form
+
+    def run(layout: Layout) -> tuple[list[Tensor], set[tuple[str, str]]]:
+        inputs = hidden.clone().requires_grad_()
+        with recorded() as decisions:
+            output = layout.unpack(layer(layout.pack(inputs), layout))
+        weight = torch.linspace(-1, 1, output.numel(), device=device).view_as(output)
+        grads = torch.autograd.grad((output * weight).sum(), [inputs, *layer.parameters()])
+        return [output, *grads], {(one.op, one.backend) for one in decisions}
+
+    (ours, used), (plain, unused) = run(layout), run(layout.on("torch"))
+    assert used == {("attention", "triton")} and "attention" not in dict(unused)
+    for one, other in zip(ours, plain, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("kind", ["plain", "causal", "softcap", "distance bias"])
+def test_keys_of_other_lengths_than_the_queries(device: str, kind: str) -> None:  # noqa: F811
+    queries, keys = (Layout.from_lengths(side, device) for side in ([2, 0, 5, 1, 0], [6, 3, 2, 0, 0]))
+    layout = queries.attending_to(keys)
+    scoring, _ = scoring_of(kind, HEADS, 5, 5, 6, dtype=torch.float32, device=device)
+    query, key = (torch.randn(tokens, HEADS, SIZE, device=device).requires_grad_() for tokens in (8, 11))
+
+    def run(layout: Layout) -> list[Tensor]:
+        output, _ = attend(query, key, key, layout, scoring)
+        return [output, *torch.autograd.grad(output.square().sum(), [query, key])]
+
+    with recorded() as decisions:
+        ours = run(layout)
+    assert {one.backend for one in decisions} == {"triton"}
+    for one, other in zip(ours, run(layout.on("torch")), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=2e-5)
+    assert not ours[0][-1].any()
+
+
+@pytest.mark.parametrize("kind", ["causal", "causal window", "softcap", "causal alibi", "distance bias"])
+@pytest.mark.parametrize("added", [[1, 1, 1], [2, 2, 2]])
+def test_decoding(device: str, kind: str, added: list[int]) -> None:  # noqa: F811
+    where = torch.device(device)
+
+    def run(backend: Literal["torch"] | None) -> Tensor:
+        torch.manual_seed(0)
+        cache, past = Cache(), Layout.from_lengths([5, 1, 0], device)
+        step = CacheStep(cache, past, where)
+        step.write(0, *torch.randn(2, 6, 2, SIZE, device=device).unbind())
+        step.commit()
+        cache.select([2, 0, 1])
+        scoring, _ = scoring_of(kind, HEADS, 3, 2, 7, dtype=torch.float32, device=device)
+        layout = Layout.from_lengths(added, device).on(backend)
+        query = torch.randn(sum(added), HEADS, SIZE, device=device)
+        new = torch.randn(2, sum(added), 2, SIZE, device=device).unbind()
+        with torch.inference_mode():
+            return CacheStep(cache, layout, where).attend(0, query, *new, scoring)[0]
+
+    with recorded() as decisions:
+        ours = run(None)
+    assert {(one.op, one.backend) for one in decisions} == {("decode_attention", "triton")}
+    torch.testing.assert_close(ours, run("torch"), rtol=1e-4, atol=2e-5)
+
+
+def moved(inputs: Tensors, where: str) -> Tensors:
+    """The arguments on a device, numbers in float32."""
+    kinds = {name: torch.float32 if tensor.is_floating_point() else None for name, tensor in inputs.items()}
+    return {name: tensor.to(where, kinds[name]) for name, tensor in inputs.items()}
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("form", ["padded", "packed", "uniform"])
+def test_models(device: str, name: str, form: str, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    inputs = make(row_of(name), kind_of(name), "unpadded" if form == "uniform" else "right")
+    options = {}
+    if form == "packed":
+        inputs, layout = packed(inputs, "position_ids" in row_of(name).takes)
+        options["layout"] = Layout.from_lengths(layout.query.lengths, device)
+    inputs = moved(inputs, device)
+    used, small = MODELS[name]
+    with recorded() as decisions:
+        ours = answer(build(name, **small).to(device), inputs, options)
+    assert {one.op for one in decisions if one.backend == "triton"} == used
+    assert {one.backend for one in decisions} == {"triton"}
+    monkeypatch.setenv("OXIFORMERS_KERNELS", "torch")
+    with recorded() as decisions:
+        plain = answer(build(name, **small).to(device), inputs, options)
+    assert {one.backend for one in decisions} == {"torch"}
+    assert ours.keys() == plain.keys()
+    for key, tensor in ours.items():
+        # Gradients of weights are sums over many tokens: their own size is the yardstick.
+        scale = plain[key].abs().max().clamp(min=1.0).item()
+        torch.testing.assert_close(
+            tensor / scale, plain[key] / scale, rtol=1e-4, atol=5e-5,
+            msg=lambda text, key=key: f"{key}: {text}",
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["LlamaForCausalLM", "T5ForConditionalGeneration"])
+def test_models_over_a_cache(device: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    """A prompt, padded on the left, and two tokens after it, one at a time."""
+    model = build(name, **MODELS[name][1]).to(device)
+    ids = torch.randint(1, 60, (2, 4), generator=torch.Generator().manual_seed(0)).to(device)
+    mask = torch.tensor([[0, 1, 1, 1], [1, 1, 1, 1]], device=device)
+
+    @torch.inference_mode()
+    def run() -> list[Tensor]:
+        if name.startswith("T5"):
+            options = {"encoder_outputs": model.encoder(ids, mask), "attention_mask": mask}
+            first = model(**options, decoder_input_ids=ids[:, :2])
+        else:
+            options = {}
+            first = model(input_ids=ids, attention_mask=mask)
+        outputs, cache, seen = [first.logits], first.past_key_values, mask
+        for _ in range(2):
+            token, seen = outputs[-1][:, -1:].argmax(-1), torch.cat((seen, mask[:, -1:]), 1)
+            if name.startswith("T5"):
+                following = model(**options, decoder_input_ids=token, past_key_values=cache)
+            else:
+                following = model(input_ids=token, attention_mask=seen, past_key_values=cache)
+            outputs.append(following.logits)
+        return outputs
+
+    with recorded() as decisions:
+        ours = run()
+    assert {one.backend for one in decisions} == {"triton"}
+    assert {one.op for one in decisions} == {"attention", "decode_attention", "rms_norm"}
+    monkeypatch.setenv("OXIFORMERS_KERNELS", "torch")
+    for one, other in zip(ours, run(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("backend", ["auto", "sdpa", "flash_attention_2", "triton"])
+def test_a_name_that_means_the_kernel(device: str, backend: str) -> None:  # noqa: F811
+    model = build("BertModel", attn_implementation=backend).to(device)
+    with recorded() as decisions, torch.no_grad():
+        model(torch.tensor([[1, 2, 3]], device=device))
+    reasons = {one.reason for one in decisions if one.op == "attention"}
+    assert {one.backend for one in decisions if one.op == "attention"} == {"triton"}
+    assert ("backend=triton" in reasons) == (backend == "triton")
+
+
+@pytest.mark.parametrize("backend", ["torch", "eager"])
+def test_a_name_that_means_no_kernel(device: str, backend: str) -> None:  # noqa: F811
+    model = build("BertModel", attn_implementation=backend).to(device)
+    with recorded() as decisions, torch.no_grad():
+        model(torch.tensor([[1, 2, 3]], device=device))
+    assert "triton" not in {one.backend for one in decisions if one.op == "attention"}
+
+
+def test_attention_weights_come_from_torch(device: str) -> None:  # noqa: F811
+    ids = torch.tensor([[1, 2, 3]], device=device)
+    with recorded() as decisions, torch.no_grad():
+        assert build("BertModel").to(device)(ids, output_attentions=True).attentions is not None
+    attention = [one for one in decisions if one.op == "attention"]
+    assert (attention[0].backend, attention[-1].backend) == ("triton", "torch")
+    assert "attention weights keep the batch rectangular" in attention[-1].reason
+    model = build("BertModel", attn_implementation="triton").to(device)
+    with pytest.raises(UnsupportedError, match="backend=triton, but an explicit mask or attention weights"):
+        model(ids, output_attentions=True)
+
+
+def test_float64_runs_in_torch(device: str) -> None:  # noqa: F811
+    model, ids = build("LlamaModel").double().to(device), torch.tensor([[1, 2, 3]], device=device)
+    with recorded() as decisions:
+        model(ids, use_cache=False)
+    assert {one.backend for one in decisions if "the kernel takes" in one.reason} == {"torch"}
+    assert {one.op for one in decisions if one.backend == "torch"} >= {"attention", "rms_norm"}
+    model.config.attn_implementation = "triton"
+    with pytest.raises(UnsupportedError, match=r"q is torch\.float64"):
+        model(ids, use_cache=False)
+
+
+def test_dropout_is_seeded_by_torch(device: str) -> None:  # noqa: F811
+    layout = Layout.from_lengths([3, 21], device)
+    query = torch.randn(24, HEADS, SIZE, device=device)
+    value = torch.ones(24, HEADS, SIZE, device=device)
+
+    def run(seed: int) -> Tensor:
+        torch.manual_seed(seed)
+        return attend(query, query, value, layout, Scoring(dropout=0.3))[0]
+
+    with recorded() as decisions:
+        first, again, other = run(1), run(1), run(2)
+    assert {one.backend for one in decisions} == {"triton"}
+    assert torch.equal(first, again) and not torch.equal(first, other)
+    assert abs(torch.stack([first, other]).mean().item() - 1.0) < 0.05
+
+
+def test_one_graph_serves_batches_of_differing_lengths(device: str) -> None:  # noqa: F811
+    graphs = []
+
+    def backend(graph: torch.fx.GraphModule, _: object) -> object:
+        graphs.append(graph)
+        return graph.forward
+
+    torch.compiler.reset()
+    model = build("LlamaModel", use_cache=False, num_hidden_layers=1).to(device)
+    step = torch.compile(model, backend=backend, fullgraph=True, dynamic=True)
+    for lengths in ([9, 4, 1], [2, 3, 8, 7]):
+        layout = Layout.from_lengths(lengths, device)
+        ids = torch.randint(1, 60, (sum(lengths),), device=device)
+        torch.testing.assert_close(
+            step(ids, layout=layout)[0], model(ids, layout=layout)[0], rtol=1e-4, atol=1e-5
+        )
+    assert len(graphs) == 1
+    assert any("oxiformers_kernels.attention" in str(node.target) for node in graphs[0].graph.nodes)
