@@ -50,8 +50,7 @@ class Backward:
         self, turn: Turn, q: Tensor, k: Tensor, cos: Tensor, sin: Tensor, slopes: list[Tensor]
     ) -> None:
         self.inputs, self.slopes = leaves(q, k), [slope.clone() for slope in slopes]
-        # Liger refuses to write over a leaf.
-        self.outputs = turn(*(x * 1 for x in self.inputs), cos, sin)
+        self.outputs = turn(*self.inputs, cos, sin)
 
     def __call__(self) -> tuple[Tensor, ...]:
         return torch.autograd.grad(self.outputs, self.inputs, self.slopes, retain_graph=True)
