@@ -17,6 +17,8 @@ import torch
 
 Backend = Literal["auto", "triton", "torch"]
 
+_BACKENDS = get_args(Backend)
+
 logger = logging.getLogger("oxiformers_kernels")
 
 MINIMUM_CAPABILITY = (8, 0)
@@ -77,8 +79,8 @@ def _choose(
     """The choice, and what keeps `auto` from Triton."""
     source = "backend" if backend is not None else "OXIFORMERS_KERNELS"
     wanted = backend if backend is not None else os.environ.get("OXIFORMERS_KERNELS") or "auto"
-    if wanted not in get_args(Backend):
-        raise ValueError(f"{source}={wanted!r}: expected one of {', '.join(get_args(Backend))}")
+    if wanted not in _BACKENDS:
+        raise ValueError(f"{source}={wanted!r}: expected one of {', '.join(_BACKENDS)}")
     if wanted == "torch":
         return Choice("torch", f"{source}=torch"), None
     obstacle = triton_obstacle(device) or unsupported

@@ -35,8 +35,8 @@ def test_attention_on_the_cpu_is_torch_and_decided_once_a_call(name):
         model(IDS, MASK)
     reason = "backend=torch" if name == "torch" else NO_DEVICE
     assert set(decisions) == {("attention", "torch", reason)}
-    # The model with a head and the one inside of it each open their door; layers ask no more.
-    assert len(decisions) == 2
+    # The model with a head decides; the one inside of it and its layers ask no more.
+    assert len(decisions) == 1
 
 
 def test_eager_asks_nothing_of_attention():

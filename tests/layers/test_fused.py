@@ -6,15 +6,18 @@ from typing import Literal
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from oxiformers.errors import UnsupportedError
+from oxiformers.errors import ArgumentError, UnsupportedError
 from oxiformers.layers.attention import attend
 from oxiformers.layers.cache import Cache
 from oxiformers.layers.cached_attention import CacheStep
+from oxiformers.layers.inputs import cross_entropy
 from oxiformers.layers.layout import Layout
+from oxiformers.layers.norm import LayerNorm
 from oxiformers.layers.scoring import Scoring
-from oxiformers_kernels.dispatch import recorded
+from oxiformers_kernels.dispatch import BackendError, recorded
 from tests.kernels.support import device  # noqa: F401
 from tests.layers.scorings import scoring_of
 from tests.models.answer import Tensors, answer
@@ -35,11 +38,12 @@ MODELS = {
         {"attention", "layer_norm", "cross_entropy"}, {"n_layers": 1, "n_heads": 2},
     ),
     "LlamaForCausalLM": (
-        {"attention", "rms_norm", "cross_entropy"},
+        {"attention", "rms_norm", "cross_entropy", "rope", "swiglu"},
         {"num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1},
     ),
     "T5ForConditionalGeneration": (
-        {"attention", "rms_norm", "cross_entropy"}, {"num_layers": 1, "num_heads": 2},
+        {"attention", "rms_norm", "cross_entropy", "geglu"},
+        {"num_layers": 1, "num_heads": 2, "feed_forward_proj": "gated-gelu"},
     ),
 }  # fmt: skip
 
@@ -204,7 +208,8 @@ def test_models_over_a_cache(device: str, name: str, monkeypatch: pytest.MonkeyP
     with recorded() as decisions:
         ours = run()
     assert {one.backend for one in decisions} == {"triton"}
-    assert {one.op for one in decisions} == {"attention", "decode_attention", "rms_norm"}
+    used = MODELS[name][0] - {"cross_entropy"} | {"decode_attention"}
+    assert {one.op for one in decisions} == used
     monkeypatch.setenv("OXIFORMERS_KERNELS", "torch")
     for one, other in zip(ours, run(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
@@ -249,6 +254,38 @@ def test_float64_runs_in_torch(device: str) -> None:  # noqa: F811
     model.config.attn_implementation = "triton"
     with pytest.raises(UnsupportedError, match=r"q is torch\.float64"):
         model(ids, use_cache=False)
+
+
+def test_a_norm_under_autocast_is_torchs(device: str) -> None:  # noqa: F811
+    norm = LayerNorm(8).to(device)
+    hidden, residual = torch.randn(2, 3, 8, device=device)
+    with recorded() as decisions:
+        ours = norm(hidden, residual)
+        with torch.autocast(device, dtype=torch.bfloat16):
+            plain = norm(hidden, residual)
+    assert [one.op for one in decisions] == ["layer_norm"]
+    torch.testing.assert_close(ours, plain.to(ours.dtype))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("widely", [False, True])
+def test_the_dtype_of_a_loss(device: str, dtype: torch.dtype, widely: bool) -> None:  # noqa: F811
+    logits = torch.randn(5, 7, device=device).to(dtype)
+    labels = torch.tensor([0, 6, -100, 3, 2], device=device)
+    with recorded() as decisions:
+        loss = cross_entropy(logits, labels, widely=widely)
+    assert [(one.op, one.backend) for one in decisions] == [("cross_entropy", "triton")]
+    assert loss.dtype == (torch.float32 if widely else dtype)
+    torch.testing.assert_close(loss.float(), F.cross_entropy(logits.float(), labels), rtol=2e-3, atol=1e-4)
+
+
+def test_errors_of_a_loss_name_the_labels(device: str, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    logits = torch.randn(2, 3, device=device)
+    with pytest.raises(ArgumentError, match=r"labels: expected int64 classes .* got torch\.int32"):
+        cross_entropy(logits, torch.tensor([0, 1], dtype=torch.int32, device=device))
+    monkeypatch.setenv("OXIFORMERS_KERNELS", "triton")
+    with pytest.raises(BackendError, match=r"the rows are torch\.float64"):
+        cross_entropy(logits.double(), torch.tensor([0, 1], device=device))
 
 
 def test_dropout_is_seeded_by_torch(device: str) -> None:  # noqa: F811

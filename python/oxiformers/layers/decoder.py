@@ -12,7 +12,7 @@ from oxiformers.layers.layout import Layout
 from oxiformers.layers.linear import Linear
 from oxiformers.layers.mlp import GatedMLP
 from oxiformers.layers.norm import RMSNorm
-from oxiformers.layers.rope import Rotation, apply_rotary
+from oxiformers.layers.rope import Rotation, rotate
 from oxiformers.layers.scoring import Scoring
 
 
@@ -47,7 +47,7 @@ class LlamaNamesAttention(nn.Module):
             proj(hidden).unflatten(-1, (-1, self.head_dim))
             for proj in (self.q_proj, self.k_proj, self.v_proj)
         ]
-        query, key = (apply_rotary(tensor, rotation) for tensor in self.shape_qk(split[0], split[1]))
+        query, key = rotate(*self.shape_qk(split[0], split[1]), rotation)
         dropout = self.attention_dropout if self.training else 0.0
         scoring = Scoring(causal=True, scale=self.scale, dropout=dropout)
         output, weights = attend_after(step, self.layer_index, query, key, split[2], layout, scoring)

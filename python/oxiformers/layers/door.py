@@ -107,7 +107,10 @@ class Door:
                 expected="False with layout=",
                 actual="True",
             )
-        self.layout = layout.on(attention_backend(config.attn_implementation, tokens.device))
+        # Where one model calls another, the outer one has decided.
+        if layout.backend is None:
+            layout = layout.on(attention_backend(config.attn_implementation, tokens.device))
+        self.layout = layout
 
     def enter(self, tensor: Tensor | None) -> Tensor | None:
         """``[B, S, ...]`` as the layout wants it."""

@@ -10,9 +10,21 @@ import torch
 from torch import Tensor, nn
 
 from oxiformers.errors import ConfigError
+from oxiformers.layers.fused import may_fuse
+from oxiformers_kernels.rope import apply_rope
 
 Rotation = tuple[Tensor, Tensor]
 """Cosine and sine of every token's angles, each ``[..., 1, D / 2]``."""
+
+
+def rotate(query: Tensor, key: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor]:
+    """`apply_rotary` of queries ``[..., H, D]`` and keys ``[..., Hkv, D]``."""
+    if not may_fuse(query):
+        return apply_rotary(query, rotation), apply_rotary(key, rotation)
+    cos, sin = rotation
+    turned, turned_key = apply_rope(query, key, cos.squeeze(-2), sin.squeeze(-2))
+    assert turned_key is not None
+    return turned, turned_key
 
 
 def apply_rotary(tensor: Tensor, rotation: Rotation) -> Tensor:

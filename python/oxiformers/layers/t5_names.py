@@ -14,6 +14,7 @@ from oxiformers.layers.cached_attention import CacheStep, attend_after
 from oxiformers.layers.cross_attention import CrossStep
 from oxiformers.layers.layout import Layout
 from oxiformers.layers.linear import Linear
+from oxiformers.layers.mlp import gated
 from oxiformers.layers.norm import RMSNorm
 from oxiformers.layers.scoring import Scoring
 
@@ -47,7 +48,7 @@ class T5FeedForward(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """``[..., D]`` to the same."""
-        inner = self.wi_0(hidden, self.act) * self.wi_1(hidden) if self.gated else self.wi(hidden, self.act)
+        inner = gated(hidden, self.wi_0, self.wi_1, self.act) if self.gated else self.wi(hidden, self.act)
         output: Tensor = self.wo(self.dropout(inner).to(self.wo.weight.dtype))
         return output
 
