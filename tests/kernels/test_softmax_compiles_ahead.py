@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("triton", reason="triton is not installed")
 
-from oxiformers_kernels.softmax import kernel, rows_kernel, wide_kernel
+from oxiformers_kernels.softmax import kernel, packed_kernel, rows_kernel, wide_kernel
 from tests.kernels.ahead import assemble, usage
 
 SIZES = ("n_rows", "n_columns", "heads", "queries", "share", "shares")
@@ -52,3 +52,21 @@ def test_softmax(
     for function, constants in kernels:
         ptx = assemble(function, types, constants, capability, warps=tile.warps, aligned=aligned)
         assert usage(ptx, capability, tmp_path).spilled_bytes == 0, constants
+
+
+@pytest.mark.parametrize("capability", [80, 90])
+@pytest.mark.parametrize(("columns", "length"), [(1, 100), (1, 5000), (12, 300), (64, 300)])
+def test_packed_softmax(
+    capability: int, columns: int, length: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "cache"))
+    tile = packed_kernel.tile_for(columns, length)
+    types = dict.fromkeys(("x", "out", "grad", "grad_x"), "*bf16")
+    types |= {"cu_seqlens": "*i32", "lse": "*fp32", "n_columns": "i32"}
+    shape = {"TOKENS": tile.tokens, "COLUMNS": tile.columns}
+    for function, constants in (
+        (packed_kernel._forward, {"x_column": 1, **shape}),
+        (packed_kernel._backward, {"grad_column": 1, "x_column": 1, **shape}),
+    ):
+        ptx = assemble(function, types, constants, capability, warps=tile.warps)
+        assert usage(ptx, capability, tmp_path).spilled_bytes == 0

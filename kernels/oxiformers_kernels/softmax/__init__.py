@@ -8,7 +8,7 @@ from torch import Tensor
 from oxiformers_kernels.dispatch import Backend, choose
 from oxiformers_kernels.softmax import ref
 
-__all__ = ["log_softmax", "softmax"]
+__all__ = ["log_softmax", "packed_softmax", "softmax"]
 
 KERNEL_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 
@@ -87,6 +87,41 @@ def log_softmax(
     from oxiformers_kernels.softmax import kernel
 
     return kernel.log_softmax(x, mask, bias, scale)
+
+
+def packed_softmax(x: Tensor, cu_seqlens: Tensor, *, backend: Backend | None = None) -> Tensor:
+    """softmax over the tokens of each of several sequences that lie one after another, differentiable in `x`.
+
+    Args:
+        x: `[T]` or `[T, ...]`, any strides, float16, bfloat16, float32 or float64; every column is its own softmax.
+        cu_seqlens: int32 or int64 `[B + 1]` on the device of `x`: 0, where each further sequence begins, and T.
+            Sequences may be empty. The values are not checked, that would wait for the device.
+        backend: `auto`, `triton` or `torch`; None follows the environment variable OXIFORMERS_KERNELS.
+
+    Returns:
+        the shape and dtype of `x`; where all of a sequence is -inf, 0.
+
+    Raises:
+        TypeError: a dtype that is not listed above.
+        ValueError: an `x` without a dimension; a `cu_seqlens` of another shape or device; an unknown backend.
+        BackendError: `triton` was asked for by name and cannot run.
+    """
+    if not x.is_floating_point():
+        raise TypeError(f"packed_softmax: x has dtype {x.dtype}, expected a floating dtype")
+    if x.dim() == 0:
+        raise ValueError("packed_softmax: x has no dimension, expected [T, ...]")
+    if cu_seqlens.dtype not in (torch.int32, torch.int64):
+        raise TypeError(f"packed_softmax: cu_seqlens has dtype {cu_seqlens.dtype}, expected int32 or int64")
+    if cu_seqlens.dim() != 1 or cu_seqlens.shape[0] == 0:
+        raise ValueError(f"packed_softmax: cu_seqlens has shape {tuple(cu_seqlens.shape)}, expected (B + 1,)")
+    if cu_seqlens.device != x.device:
+        raise ValueError(f"packed_softmax: cu_seqlens is on {cu_seqlens.device}, x on {x.device}")
+    choice = choose("packed_softmax", backend, x.device, _unsupported(x))
+    if choice.backend == "torch":
+        return ref.packed_softmax(x, cu_seqlens)
+    from oxiformers_kernels.softmax import packed_kernel
+
+    return packed_kernel.packed_softmax(x, cu_seqlens)
 
 
 def _check(op: str, x: Tensor, mask: Tensor | None, bias: Tensor | None) -> None:

@@ -47,6 +47,25 @@ def log_softmax(x: Tensor, mask: Tensor | None, bias: Tensor | None, scale: floa
     return logits.masked_fill(empty, 0.0).log_softmax(dim=-1).masked_fill(removed, -torch.inf).to(x.dtype)
 
 
+def packed_softmax(x: Tensor, cu_seqlens: Tensor) -> Tensor:
+    """softmax over the tokens of each sequence, [T, ...], in float32, rounded to the dtype of `x`.
+
+    A column of a sequence in which everything is -inf gives zeros.
+    """
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    tokens = torch.arange(x.shape[0], dtype=cu_seqlens.dtype, device=x.device)
+    sequences = torch.searchsorted(cu_seqlens[1:], tokens, right=True)
+    statistics = (cu_seqlens.shape[0] - 1, *x.shape[1:])
+    index = sequences.reshape(-1, *[1] * (x.dim() - 1)).expand(x.shape)
+    # Any shift gives the same result; the peak keeps exponentials finite, and takes no part in the gradient.
+    peaks = wide.new_full(statistics, -torch.inf).scatter_reduce(0, index, wide.detach(), "amax")
+    shift = peaks.masked_fill(peaks == -torch.inf, 0.0)
+    exponentials = (wide - shift[sequences]).exp()
+    totals = wide.new_zeros(statistics).index_add(0, sequences, exponentials)
+    totals = totals.masked_fill(totals == 0.0, 1.0)
+    return (exponentials / totals[sequences]).to(x.dtype)
+
+
 def dropped(x: Tensor, dropout: float, seed: Tensor) -> Tensor:
     """The elements that dropout zeroes, boolean in the shape of `x`.
 
