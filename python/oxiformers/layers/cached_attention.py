@@ -250,7 +250,7 @@ class CacheStep:
             obstacle = self._decoding_obstacle(query, scoring)
             if fused.decoding_runs(query, slots[1], layout, obstacle):
                 lengths, rows = self._rows_on_device()
-                return fused.decode(query, *slots, lengths, rows, layout, scoring), None
+                return fused.decode(query, *slots, lengths, rows, scoring), None
         if layout.form == "rectangular":
             sides = [self.cache.rectangular(side, self.width).transpose(1, 2) for side in slots]
             if new is not None:

@@ -73,7 +73,7 @@ def attention(query: Tensor, key: Tensor, value: Tensor, layout: Layout, scoring
         q, k, v, query_ends, key_ends,
         causal=scoring.causal, window=scoring.window, scale=scoring.scale, softcap=scoring.softcap,
         alibi_slopes=scoring.alibi_slopes, distance_bias=scoring.distance_bias, bias=scoring.bias,
-        dropout=scoring.dropout, seed=seed, backend=layout.backend,
+        dropout=scoring.dropout, seed=seed, backend="triton",
     )  # fmt: skip
     assert isinstance(output, Tensor)
     return output.view(*query.shape[:-1], value.shape[-1])
@@ -103,7 +103,6 @@ def decode(
     values: Tensor,
     lengths: Tensor,
     slots: Tensor,
-    layout: Layout,
     scoring: Scoring,
 ) -> Tensor:
     """Attention of equally many tokens a row ``[..., H, D]`` to the slots of a cache, by the kernel.
@@ -119,7 +118,7 @@ def decode(
     output = decode_attention(
         q, keys, values, lengths, slots=slots, causal=scoring.causal, window=scoring.window, scale=scoring.scale,
         softcap=scoring.softcap, alibi_slopes=scoring.alibi_slopes, distance_bias=scoring.distance_bias,
-        backend=layout.backend,
+        backend="triton",
     )  # fmt: skip
     return output.view(*query.shape[:-1], values.shape[-1])
 

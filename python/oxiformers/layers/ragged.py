@@ -152,6 +152,8 @@ def _ragged_attention(
 ) -> tuple[Tensor, Tensor]:
     scoring = _scoring(distance_bias, alibi_slopes, bias, causal, scale, left, right, softcap, dropout)
     heads, wide = query.shape[1], torch.promote_types(query.dtype, torch.float32)
+    fused = seed is None and _fused_on_cpu(query, value, scoring)
+    may_multiply = fused and not need_lse and query.dtype is torch.bfloat16 and bias is None
     outputs, sums = [], []
     for run in _runs(query_lengths, key_lengths):
         q, k, v = run.query(query), run.key(key), run.key(value)
@@ -160,11 +162,11 @@ def _ragged_attention(
             sums.append(query.new_full((run.rows * run.query_length, heads), -math.inf, dtype=wide))
             continue
         k, v = _expand_heads(k, heads), _expand_heads(v, heads)
-        if not need_lse and seed is None and _prefers_products(run, query, scoring):
+        if may_multiply and _prefers_products(run):
             outputs.append(_attend_by_products(q, k, v, _mask(run, scoring, query), scale))
             continue
-        if seed is None and _fused_on_cpu(q, v, scoring):
-            square = scoring.is_plainly_causal(run.query_length, run.key_length)
+        if fused:
+            square = scoring.is_causal_square(run.query_length, run.key_length)
             mask = None if square else _mask(run, scoring, query)
             output, lse = _aten._scaled_dot_product_flash_attention_for_cpu(
                 q, k, v, 0.0, square, attn_mask=mask, scale=scale
@@ -188,21 +190,14 @@ def _fused_on_cpu(query: Tensor, value: Tensor, scoring: Scoring) -> bool:
     return query.device.type == "cpu" and query.shape[-1] == value.shape[-1] and scoring.softcap == 0.0
 
 
-def _prefers_products(run: _Run, query: Tensor, scoring: Scoring) -> bool:
-    """Whether two batched products around a softmax beat the fused call: in bfloat16, from 64 keys on, on CPU.
+def _prefers_products(run: _Run) -> bool:
+    """Whether two batched products around a softmax beat the fused call in bfloat16 on CPU: from 64 keys on.
 
     The fused call multiplies small blocks in float32 there; the products run in bfloat16, two to four times faster.
     The scores of a run are held at once, so very long sequences stay with the fused call. So do queries that may see
-    nothing, whose softmax would not be 0, and a dense bias.
+    nothing, whose softmax would not be 0.
     """
-    return (
-        query.device.type == "cpu"
-        and query.dtype is torch.bfloat16
-        and 64 <= run.key_length <= 2048
-        and run.query_length <= run.key_length
-        and scoring.bias is None
-        and scoring.softcap == 0.0
-    )
+    return 64 <= run.key_length <= 2048 and run.query_length <= run.key_length
 
 
 def _attend_by_products(
@@ -257,14 +252,15 @@ def _ragged_attention_backward(
     query_grad, key_grad, value_grad = torch.zeros_like(query), torch.zeros_like(key), torch.zeros_like(value)
     of_table = torch.zeros_like(distance_bias if distance_bias is not None else query[:0])
     of_bias = torch.zeros_like(bias if bias is not None else query[:0])
+    fused = seed is None and not table_grad and not bias_grad and _fused_on_cpu(query, value, scoring)
     for run in _runs(query_lengths, key_lengths):
         if run.key_length == 0:
             continue
         q, out, out_grad = run.query(query), run.query(output), run.query(grad)
         k, v = _expand_heads(run.key(key), heads), _expand_heads(run.key(value), heads)
         run_lse = _view(lse.unsqueeze(-1), run.query_start, run.rows, run.query_length).squeeze(-1)
-        if seed is None and not table_grad and not bias_grad and _fused_on_cpu(q, v, scoring):
-            square = scoring.is_plainly_causal(run.query_length, run.key_length)
+        if fused:
+            square = scoring.is_causal_square(run.query_length, run.key_length)
             mask = None if square else _mask(run, scoring, query)
             dq, dk, dv = _aten._scaled_dot_product_flash_attention_for_cpu_backward(
                 out_grad, q, k, v, out, run_lse, 0.0, square, attn_mask=mask, scale=scale

@@ -51,16 +51,17 @@ class Scoring(NamedTuple):
         """This one where a mask of the caller's names the pairs that attend."""
         return self._replace(causal=False, window=None)
 
-    def is_plainly_causal(self, query_length: int, key_length: int) -> bool:
-        """Whether all that happens to scaled scores is the causal mask of a square."""
+    def is_biased(self) -> bool:
+        """Whether anything is added to the scores."""
+        return self.distance_bias is not None or self.bias is not None or self.alibi_slopes is not None
+
+    def is_causal_square(self, query_length: int, key_length: int) -> bool:
+        """Whether all that is done to pairs is the causal mask of a square."""
         return (
             self.causal
             and query_length == key_length
+            and not self.is_biased()
             and (self.window is None or not 0 <= self.window[0] < key_length - 1)
-            and self.softcap == 0.0
-            and self.alibi_slopes is None
-            and self.distance_bias is None
-            and self.bias is None
         )
 
     def visible(self, query_length: int, key_length: int, device: torch.device) -> Tensor | None:
@@ -114,6 +115,8 @@ class Scoring(NamedTuple):
         Returns:
             ``[rows or 1, H or 1, Lq, Lk]``, or None where nothing is.
         """
+        if not self.causal and self.window is None and not self.is_biased():
+            return None
         total = self.added(query_length, key_length, like.dtype)
         total = None if total is None else total.unsqueeze(0)
         if bias is not None:
