@@ -20,7 +20,7 @@ def check(x: Tensor, lengths: list[int]) -> None:
     """Forward and gradient of the kernel, of the twin in the same dtype, and of the twin in float32."""
     offsets = torch.tensor([0, *itertools.accumulate(lengths)], device=x.device)
     torch.manual_seed(1)
-    slope = torch.randn(x.shape, device=x.device).to(x.dtype)
+    slope = torch.randn(x.shape).to(x)
 
     def run(backend: str, dtype: torch.dtype) -> list[Tensor]:
         own = x.to(dtype).detach().requires_grad_()
@@ -37,7 +37,7 @@ def check(x: Tensor, lengths: list[int]) -> None:
 def test_forward_and_backward(device: str, dtype: torch.dtype, shape: tuple[int, ...]) -> None:  # noqa: F811
     torch.manual_seed(0)
     for lengths in ([5, 0, 63, 1, 100, 0], [2]):
-        check((torch.randn(sum(lengths), *shape, device=device) * 3).to(dtype), lengths)
+        check((torch.randn(sum(lengths), *shape).to(device) * 3).to(dtype), lengths)
 
 
 @pytest.mark.gpu
@@ -45,13 +45,13 @@ def test_forward_and_backward(device: str, dtype: torch.dtype, shape: tuple[int,
 def test_long_sequences(shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)
     lengths = [2000, 1, 0, 17, 9000, 300]
-    check(torch.randn(sum(lengths), *shape, device="cuda").bfloat16(), lengths)
+    check(torch.randn(sum(lengths), *shape).to("cuda").bfloat16(), lengths)
 
 
 def test_a_sequence_in_several_steps(device: str, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
     monkeypatch.setattr(kernel, "tile_for", lambda n_columns, mean_length: kernel.Tile(8, 4, 1))
     torch.manual_seed(0)
-    x = torch.randn(30, 6, device=device)
+    x = torch.randn(30, 6).to(device)
     x[:20, 0] = torch.linspace(-9, 9, 20)  # the peak rises in every step
     x[20:, 1] = -torch.inf
     check(x, [20, 10])
@@ -60,7 +60,7 @@ def test_a_sequence_in_several_steps(device: str, monkeypatch: pytest.MonkeyPatc
 
 
 def test_any_strides(device: str) -> None:  # noqa: F811
-    base = torch.randn(6, 20, device=device)
+    base = torch.randn(6, 20).to(device)
     for x in (base.t(), base.t()[::2, 1:4], base.t()[:, :1].expand(20, 6)):
         assert not x.is_contiguous()
         check(x, [x.shape[0] - 4, 4])
@@ -68,7 +68,7 @@ def test_any_strides(device: str) -> None:  # noqa: F811
 
 @pytest.mark.parametrize(("shape", "lengths"), [((0, 3), [0, 0]), ((4, 0), [4]), ((0,), [])])
 def test_empty_shapes(device: str, shape: tuple[int, ...], lengths: list[int]) -> None:  # noqa: F811
-    check(torch.randn(shape, device=device), lengths)
+    check(torch.randn(shape).to(device), lengths)
 
 
 def test_the_ops_as_torch_sees_them(device: str) -> None:  # noqa: F811

@@ -35,7 +35,7 @@ def check(
 ) -> None:
     """Forward and gradients of the kernel, of the twin in the same dtype, and of the twin in float32."""
     torch.manual_seed(seed)
-    weight = torch.randn(x.shape, device=x.device).to(x.dtype)
+    weight = torch.randn(x.shape).to(x)
 
     def run(backend: str, dtype: torch.dtype) -> list[Tensor]:
         own = x.to(dtype).detach().requires_grad_()
@@ -69,9 +69,9 @@ def test_forward_and_backward(device: str, dtype: torch.dtype, columns: int, kin
     if device == "cpu" and (dtype == torch.float16 or op == "dropout") and columns != 63:
         pytest.skip("the interpreter is slow: float16 and dropout in one width")
     torch.manual_seed(0)
-    x = (torch.randn(2, 3, 5, columns, device=device) * 3).to(dtype)
-    keep = torch.rand(2, 1, 5, columns, device=device) > 0.3
-    bias = torch.randn(1, 3, 1, columns, device=device).to(dtype)
+    x = (torch.randn(2, 3, 5, columns).to(device) * 3).to(dtype)
+    keep = torch.rand(2, 1, 5, columns).to(device) > 0.3
+    bias = torch.randn(1, 3, 1, columns).to(device, dtype)
     mask = {"boolean": keep, "both": keep, "additive": bias}.get(kind)
     check(op, x, mask, bias if kind in ("bias", "both") else None, scale=0.37)
 
@@ -85,7 +85,7 @@ def test_fully_masked_rows_are_zero(device: str, dtype: torch.dtype, kind: str) 
     removed = LOWEST[dtype] if kind == "lowest" else -torch.inf
     additive = torch.zeros(keep.shape, device=device, dtype=dtype).masked_fill(~keep, removed)
     added = {"bias": additive} if kind == "bias" else {"mask": keep if kind == "boolean" else additive}
-    x = torch.randn(4, 3, 63, device=device).to(dtype).requires_grad_()
+    x = torch.randn(4, 3, 63).to(device, dtype).requires_grad_()
     out = softmax(x, **added, backend="triton")
     out.sum().backward()
     assert torch.equal(out[1], torch.zeros_like(out[1]))
@@ -114,16 +114,14 @@ def test_rows_wider_than_a_block(
     assert kernel.tile_for(100) == kernel.Tile(1, 32, False, 16)
     assert kernel.shares_for(3, 100, 32, processors) == ((128, 1) if processors == 1 else (64, 2))
     torch.manual_seed(0)
-    x = (torch.randn(3, 100, device=device) * 4).to(dtype)
+    x = (torch.randn(3, 100).to(device) * 4).to(dtype)
     x[1] = torch.linspace(-9, 9, 100).to(dtype)  # the peak rises in every block
-    keep = torch.rand(3, 100, device=device) > 0.2
+    keep = torch.rand(3, 100).to(device) > 0.2
     keep[2] = False
     keep[0, 64:] = False  # a whole share is removed
     check(op, x)
     check(op, x, keep, scale=0.5)
-    check(
-        op, x, torch.randn(1, 100, device=device).to(dtype), torch.randn(3, 100, device=device).to(dtype), 0.5
-    )
+    check(op, x, torch.randn(1, 100).to(device, dtype), torch.randn(3, 100).to(device, dtype), 0.5)
     assert op == "log_softmax" or not OPS[op](x, keep, backend="triton")[2].any()
 
 
@@ -132,9 +130,9 @@ def test_rows_wider_than_a_block(
 @pytest.mark.parametrize("op", OPS)
 def test_rows_of_a_vocabulary(shape: tuple[int, int], op: str) -> None:
     torch.manual_seed(0)
-    x = torch.randn(shape, device="cuda").bfloat16()
+    x = torch.randn(shape).to("cuda").bfloat16()
     check(op, x)
-    check(op, x, torch.rand(shape, device="cuda") > 0.3, scale=0.5)
+    check(op, x, torch.rand(shape).to("cuda") > 0.3, scale=0.5)
 
 
 def test_shares_cover_rows_of_any_width() -> None:
@@ -161,7 +159,7 @@ def test_dropout_drops_what_the_twin_drops(
 def test_in_place(device: str, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
     for name, value in (("ONE_BLOCK_COLUMNS", 64), ("WIDE_LANES", 16), ("WIDE_STEPS", 4)):
         monkeypatch.setattr(kernel, name, value)
-    x = torch.randn(3, 5, columns, device=device)
+    x = torch.randn(3, 5, columns).to(device)
     keep = x > 0
     expected = softmax(x, keep, scale=0.5, backend="triton")
     pointer = x.data_ptr()
@@ -172,8 +170,8 @@ def test_in_place(device: str, columns: int, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("layout", ["transposed", "strided", "expanded", "five dimensions"])
 def test_any_strides(device: str, layout: str) -> None:  # noqa: F811
     torch.manual_seed(0)
-    base = torch.randn(6, 4, 8, 10, device=device)
-    mask = torch.rand(6, 1, 1, 10, device=device) > 0.4
+    base = torch.randn(6, 4, 8, 10).to(device)
+    mask = torch.rand(6, 1, 1, 10).to(device) > 0.4
     x, mask = {
         "transposed": (base.transpose(1, 3), mask.transpose(1, 3)),
         "strided": (base[::2, :, 1::3, ::2], mask[::2, ..., ::2]),
@@ -181,7 +179,7 @@ def test_any_strides(device: str, layout: str) -> None:  # noqa: F811
         "five dimensions": (base.reshape(2, 3, 4, 8, 10).transpose(0, 2), mask[0]),
     }[layout]
     assert layout == "five dimensions" or not x.is_contiguous()
-    check("softmax", x, mask, torch.randn(x.shape[-1], device=device), 0.7)
+    check("softmax", x, mask, torch.randn(x.shape[-1]).to(device), 0.7)
 
 
 @pytest.mark.parametrize("shape", [(0, 5), (3, 0), (7,)])

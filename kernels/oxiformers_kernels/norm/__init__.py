@@ -39,7 +39,8 @@ def layer_norm(
     """LayerNorm (Ba et al., arXiv:1607.06450) over the last dimension, differentiable in every tensor.
 
     Args:
-        x: `[..., D]`, any strides, float16, bfloat16, float32 or float64.
+        x: `[..., D]`, float16, bfloat16, float32 or float64. Any strides; where columns are not adjacent, or rows not
+            evenly apart, the kernel works on a copy.
         weight, bias: `[D]`, of any of these dtypes.
         eps: added to the variance.
         residual: `[..., D]` in the dtype of `x`, added to it first; the sum is rounded to that dtype, then normalised.
@@ -87,7 +88,8 @@ def rms_norm(
     """RMSNorm (Zhang and Sennrich, arXiv:1910.07467) over the last dimension, differentiable in every tensor.
 
     Args:
-        x: `[..., D]`, any strides, float16, bfloat16, float32 or float64.
+        x: `[..., D]`, float16, bfloat16, float32 or float64. Any strides; where columns are not adjacent, or rows not
+            evenly apart, the kernel works on a copy.
         weight: `[D]`, of any of these dtypes.
         eps: added to the mean of squares.
         casting: where the result is rounded to the dtype of `x`. `llama`: before the weight, so that a wider weight
