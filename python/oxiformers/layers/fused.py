@@ -6,13 +6,19 @@ plain CPU no kernel can run, and no time goes into asking.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Literal
+
 import torch
 from torch import Tensor
 
 from oxiformers.errors import UnsupportedError
-from oxiformers.layers.layout import Backend, Layout
 from oxiformers.layers.scoring import Scoring
 from oxiformers_kernels import dispatch
+
+if TYPE_CHECKING:  # a layout packs by a kernel
+    from oxiformers.layers.layout import Layout
+
+Backend = Literal["triton", "torch"]
 
 #: The values of Config.attn_implementation that name a backend; the others leave the choice to the dispatch.
 _BACKENDS: dict[str | None, Backend] = {"triton": "triton", "torch": "torch"}

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 from oxiformers.errors import ArgumentError
+from oxiformers.layers.fused import Backend, may_fuse
+from oxiformers_kernels.pack import pack, unpack
 
 Form = Literal["uniform", "packed", "rectangular"]
-Backend = Literal["triton", "torch"]
 
 
 class Segments:
@@ -268,6 +269,8 @@ class Layout:
             return tensor
         if self.shape is not None and tensor.shape[0] == 1 and self.shape[0] > 1:
             tensor = tensor.expand(self.shape[0], *tensor.shape[1:])
+        if may_fuse(tensor):
+            return pack(tensor, self.query.index)
         return tensor.flatten(0, 1).index_select(0, self.query.index)
 
     def pack_pairs(self, bias: Tensor) -> Tensor:
@@ -297,6 +300,8 @@ class Layout:
             return tensor
         assert self.shape is not None
         rows, width = self.shape
+        if may_fuse(tensor):
+            return unpack(tensor, self.query.index, rows, width)
         flat = tensor.new_zeros(rows * width, *tensor.shape[1:])
         return flat.index_copy(0, self.query.index, tensor).view(rows, width, *tensor.shape[1:])
 
