@@ -147,6 +147,46 @@ def test_decoding(device: str, kind: str, added: list[int]) -> None:  # noqa: F8
     torch.testing.assert_close(ours, run("torch"), rtol=1e-4, atol=2e-5)
 
 
+@pytest.mark.parametrize(
+    ("added", "scoring", "needs_gradient", "reason"),
+    [
+        ([1, 1, 1], Scoring(causal=True), True, "the kernel has no backward"),
+        ([1, 1, 1], Scoring(dropout=0.1), False, "the kernel takes neither a dense bias nor dropout"),
+        (
+            [2, 1, 1],
+            Scoring(causal=True),
+            False,
+            "the kernel takes as many new tokens in each row, from 1 to 16",
+        ),
+    ],
+)
+def test_what_is_not_decoded_by_the_kernel(
+    device: str,  # noqa: F811
+    added: list[int],
+    scoring: Scoring,
+    needs_gradient: bool,
+    reason: str,
+) -> None:
+    where = torch.device(device)
+    cache = Cache()
+    step = CacheStep(cache, Layout.from_lengths([5, 1, 2], device), where)
+    step.write(0, *torch.randn(2, 8, KV_HEADS, SIZE, device=device).unbind())
+    step.commit()
+    query = torch.randn(sum(added), HEADS, SIZE, device=device)
+    key, value = torch.randn(2, sum(added), KV_HEADS, SIZE, device=device).requires_grad_(needs_gradient)
+
+    def run(backend: Literal["triton"] | None) -> None:
+        layout = Layout.from_lengths(added, device).on(backend)
+        with torch.set_grad_enabled(needs_gradient):
+            CacheStep(cache, layout, where).attend(0, query, key, value, scoring)
+
+    with recorded() as decisions:
+        run(None)
+    assert decisions == [("decode_attention", "torch", reason)]
+    with pytest.raises(UnsupportedError, match=f"backend=triton, but {reason}"):
+        run("triton")
+
+
 def moved(inputs: Tensors, where: str) -> Tensors:
     """The arguments on a device, numbers in float32."""
     kinds = {name: torch.float32 if tensor.is_floating_point() else None for name, tensor in inputs.items()}

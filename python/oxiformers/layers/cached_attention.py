@@ -247,7 +247,7 @@ class CacheStep:
         slots = (store.key_slots, store.value_slots)
         new = None if key is None or value is None else (key, value)
         if layout.backend != "torch":
-            obstacle = self._decoding_obstacle(query, scoring)
+            obstacle = self._decoding_obstacle((query, *(new or ())), scoring)
             if fused.decoding_runs(query, slots[1], layout, obstacle):
                 lengths, rows = self._rows_on_device()
                 return fused.decode(query, *slots, lengths, rows, scoring), None
@@ -274,11 +274,11 @@ class CacheStep:
         )
         return output.view(*query.shape[:-1], slots[1].shape[-1]), None
 
-    def _decoding_obstacle(self, query: Tensor, scoring: Scoring) -> str | None:
-        """What the kernel for a few new tokens a row cannot take of this call; or None."""
+    def _decoding_obstacle(self, tensors: tuple[Tensor, ...], scoring: Scoring) -> str | None:
+        """What the kernel for a few new tokens a row cannot take of this call and its tensors; or None."""
         if self.layout.form == "rectangular":
             return "an explicit mask or attention weights keep the batch rectangular"
-        if torch.is_grad_enabled() and query.requires_grad:
+        if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
             return "the kernel has no backward"
         if self._hidden is not None:
             return "the attention mask hides some of the tokens that are kept"
