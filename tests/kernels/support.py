@@ -42,6 +42,6 @@ def assert_close_as_torch(ours: Tensor, torchs: Tensor, truth: Tensor, what: str
     if truth.numel() == 0:
         return
     assert torch.equal(ours.isnan(), truth.isnan()), f"{what}: NaN"
-    own = (ours.float() - truth.float()).nan_to_num().abs().max().item()
-    bound = 2 * (torchs.float() - truth.float()).nan_to_num().abs().max().item() + 1e-5
+    own = (ours.double() - truth.double()).nan_to_num().abs().max().item()
+    bound = 2 * (torchs.double() - truth.double()).nan_to_num().abs().max().item() + 1e-5
     assert own <= bound, f"{what}: error {own:.3e}, torch's own allows {bound:.3e}"

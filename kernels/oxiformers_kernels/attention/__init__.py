@@ -79,7 +79,9 @@ def attention(
         right = 0
     options = Options(1.0 / math.sqrt(q.shape[-1]) if scale is None else scale, left, right, softcap, dropout)
     if softcap < 0.0 or not 0.0 <= dropout < 1.0:
-        raise ValueError(f"attention: softcap={softcap} and dropout={dropout}, expected at least 0, and [0, 1)")
+        raise ValueError(
+            f"attention: softcap={softcap} and dropout={dropout}, expected at least 0, and [0, 1)"
+        )
     choice = choose("attention", backend, q.device, _unsupported(q, v, options.scale))
     seeds = _seed(seed, q.device) if dropout else None
     if choice.backend == "torch":
@@ -117,13 +119,19 @@ def _unsupported(q: Tensor, v: Tensor, scale: float) -> str | None:
 
 def _check(q: Tensor, k: Tensor, v: Tensor, cu_seqlens_q: Tensor | None, cu_seqlens_k: Tensor | None) -> None:
     if not q.is_floating_point() or q.dtype != k.dtype or q.dtype != v.dtype:
-        raise TypeError(f"attention: q, k and v are {q.dtype}, {k.dtype} and {v.dtype}, expected one floating dtype")
+        raise TypeError(
+            f"attention: q, k and v are {q.dtype}, {k.dtype} and {v.dtype}, expected one floating dtype"
+        )
     dimensions = 4 if cu_seqlens_q is None else 3
     form = "[B, S, H, D]" if cu_seqlens_q is None else "[T, H, D]"
     for name, side in (("q", q), ("k", k), ("v", v)):
         if side.dim() != dimensions:
             raise ValueError(f"attention: {name} has shape {tuple(side.shape)}, expected {form}")
-    if q.shape[-1] != k.shape[-1] or k.shape[:-1] != v.shape[:-1] or (dimensions == 4 and q.shape[0] != k.shape[0]):
+    if (
+        q.shape[-1] != k.shape[-1]
+        or k.shape[:-1] != v.shape[:-1]
+        or (dimensions == 4 and q.shape[0] != k.shape[0])
+    ):
         shapes = ", ".join(str(tuple(side.shape)) for side in (q, k, v))
         raise ValueError(f"attention: q, k and v of shapes {shapes} do not fit each other, expected {form}")
     if k.shape[-2] == 0 or q.shape[-2] % k.shape[-2]:
@@ -135,7 +143,9 @@ def _check(q: Tensor, k: Tensor, v: Tensor, cu_seqlens_q: Tensor | None, cu_seql
     assert cu_seqlens_k is not None
     for name, ends in (("cu_seqlens_q", cu_seqlens_q), ("cu_seqlens_k", cu_seqlens_k)):
         if ends.dtype not in (torch.int32, torch.int64) or ends.dim() != 1 or ends.shape[0] == 0:
-            raise ValueError(f"attention: {name} is {ends.dtype} {tuple(ends.shape)}, expected int32 or int64 [B + 1]")
+            raise ValueError(
+                f"attention: {name} is {ends.dtype} {tuple(ends.shape)}, expected int32 or int64 [B + 1]"
+            )
         if ends.device != q.device:
             raise ValueError(f"attention: {name} is on {ends.device}, q on {q.device}")
     if cu_seqlens_q.shape != cu_seqlens_k.shape:
@@ -148,14 +158,18 @@ def _check_biases(q: Tensor, biases: Biases) -> None:
     heads = q.shape[-2]
     slopes, distance_bias, bias = biases
     if slopes is not None and (slopes.dtype != torch.float32 or slopes.shape != (heads,)):
-        raise ValueError(f"attention: alibi_slopes is {slopes.dtype} {tuple(slopes.shape)}, expected float32 [{heads}]")
+        raise ValueError(
+            f"attention: alibi_slopes is {slopes.dtype} {tuple(slopes.shape)}, expected float32 [{heads}]"
+        )
     if distance_bias is not None and (
         distance_bias.dim() != 2 or distance_bias.shape[0] != heads or distance_bias.shape[1] % 2 == 0
     ):
         raise ValueError(
             f"attention: distance_bias has shape {tuple(distance_bias.shape)}, expected [{heads}, 2 * R + 1]"
         )
-    if bias is not None and (bias.dim() != 4 or bias.shape[1] not in (1, heads) or not bias.is_floating_point()):
+    if bias is not None and (
+        bias.dim() != 4 or bias.shape[1] not in (1, heads) or not bias.is_floating_point()
+    ):
         raise ValueError(
             f"attention: bias is {bias.dtype} {tuple(bias.shape)}, expected floating [B or 1, {heads} or 1, Lq, Lk]"
         )

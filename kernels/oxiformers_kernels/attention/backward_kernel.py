@@ -13,6 +13,7 @@ import triton.language as tl
 from oxiformers_kernels.attention.forward_kernel import load_block
 from oxiformers_kernels.attention.scores_kernel import (
     LOG2E,
+    UNSPECIALIZED,
     biased_scores,
     dropout_keeps,
     find_tile,
@@ -24,7 +25,7 @@ from oxiformers_kernels.attention.scores_kernel import (
 )
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n_tokens", "heads"])
 def attention_delta(
     out, grad, lse_grad, delta, n_tokens, heads, size, out_token, out_head, grad_token, grad_head,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, LSE_GRAD: tl.constexpr,
@@ -92,41 +93,62 @@ def _add_diagonals(
 @triton.jit
 def _query_block(
     dk, dv, left_sum, right_sum, k, v, q, grad, lse, delta, dq, table_grad, bias_grad, start, far_bias, left_side,
+    q_tiles, grad_tiles, dq_tiles, tile_row,
     key_rows, key_inside, past, query_length, q_token, grad_token, dq_token, head,
     scale, softcap, slope, table, reach, bias, bias_query, bias_key, bias_queries, bias_keys, bias_grad_query, bias_grad_key, left, right, seed, keep_share, threshold, first_token,
     SIZE: tl.constexpr, V_SIZE: tl.constexpr, COLUMNS: tl.constexpr, V_COLUMNS: tl.constexpr,
-    QUERIES: tl.constexpr, KEYS: tl.constexpr, MASKED: tl.constexpr, NEAR: tl.constexpr,
+    QUERIES: tl.constexpr, KEYS: tl.constexpr, MASKED: tl.constexpr, NEAR: tl.constexpr, TMA: tl.constexpr,
     LEFT: tl.constexpr, RIGHT: tl.constexpr, SOFTCAP: tl.constexpr, ALIBI: tl.constexpr, DISTANCE: tl.constexpr,
     BIAS: tl.constexpr, DROPOUT: tl.constexpr, QUERY_GRAD: tl.constexpr, TABLE_GRAD: tl.constexpr,
     BIAS_GRAD: tl.constexpr, PRIVATE: tl.constexpr, PRECISION: tl.constexpr, UPCAST: tl.constexpr,
 ):  # fmt: skip
     """One block of queries into the gradients of a tile of keys and values, `[KEYS, D]`."""
-    queries = load_block(q, start, query_length, q_token, SIZE, COLUMNS, QUERIES, SIZE == COLUMNS, MASKED)
-    grads = load_block(grad, start, query_length, grad_token, V_SIZE, V_COLUMNS, QUERIES, V_SIZE == V_COLUMNS, MASKED)
+    EARLY: tl.constexpr = k.dtype != tl.float32 and not (SOFTCAP or ALIBI or DISTANCE or BIAS or DROPOUT)
+    if TMA and not MASKED:
+        queries = q_tiles.load([tile_row + start, head * SIZE])
+        grads = grad_tiles.load([tile_row + start, head * V_SIZE])
+    else:
+        queries = load_block(q, start, query_length, q_token, SIZE, COLUMNS, QUERIES, SIZE == COLUMNS, MASKED)
+        grads = load_block(
+            grad, start, query_length, grad_token, V_SIZE, V_COLUMNS, QUERIES, V_SIZE == V_COLUMNS, MASKED
+        )
     if UPCAST:
         queries, grads = queries.to(tl.float32), grads.to(tl.float32)
     rows = start + tl.arange(0, QUERIES)
     sums, means = load_rows_state(lse, delta, rows, query_length)
-    products = tl.dot(k, tl.trans(queries), input_precision=PRECISION)
     distance = key_rows[:, None] - (rows + past)[None, :]
     visible = key_inside[:, None] & (rows < query_length)[None, :]
-    offsets = rows.to(tl.int64)[None, :] * bias_query + key_rows[:, None] * bias_key
-    bias_inside = visible & (rows < bias_queries)[None, :] & (key_rows < bias_keys)[:, None]
-    scores, bend = biased_scores(
-        products, distance, far_bias, scale, softcap, slope, table, reach, bias, offsets, bias_inside,
-        SOFTCAP, ALIBI, DISTANCE, NEAR, BIAS,
-    )  # fmt: skip
-    probabilities = tl.exp2(scores - sums[None, :])
+    bend = 1.0
+    if EARLY:
+        # Products begin at what is subtracted from them: it then needs no registers beside them.
+        products = tl.dot(
+            k, tl.trans(queries), tl.broadcast_to((sums * (-1.0 / (scale * LOG2E)))[None, :], [KEYS, QUERIES])
+        )
+        probabilities = tl.exp2(products * (scale * LOG2E))
+    else:
+        products = tl.dot(k, tl.trans(queries), input_precision=PRECISION)
+        offsets = rows.to(tl.int64)[None, :] * bias_query + key_rows[:, None] * bias_key
+        bias_inside = visible & (rows < bias_queries)[None, :] & (key_rows < bias_keys)[:, None]
+        scores, bend = biased_scores(
+            products, distance, far_bias, scale, softcap, slope, table, reach, bias, offsets, bias_inside,
+            SOFTCAP, ALIBI, DISTANCE, NEAR, BIAS,
+        )  # fmt: skip
+        probabilities = tl.exp2(scores - sums[None, :])
     if MASKED:
         probabilities = tl.where(keeps(distance, left, right, LEFT, RIGHT, visible), probabilities, 0.0)
     weighted = probabilities
-    products = tl.dot(v, tl.trans(grads), input_precision=PRECISION)
+    if EARLY:
+        products = tl.dot(v, tl.trans(grads), tl.broadcast_to(-means[None, :], [KEYS, QUERIES]))
+    else:
+        products = tl.dot(v, tl.trans(grads), input_precision=PRECISION)
     if DROPOUT:
         kept = dropout_keeps(seed, (first_token + rows)[None, :], key_rows[:, None], head, threshold)
         weighted = tl.where(kept, probabilities / keep_share, 0.0)
         products = tl.where(kept, products / keep_share, 0.0)
     dv = tl.dot(weighted.to(grads.dtype), grads, dv, input_precision=PRECISION)
-    score_grads = probabilities * (products - means[None, :])
+    if not EARLY:
+        products -= means[None, :]
+    score_grads = probabilities * products
     if TABLE_GRAD:
         left_sum, right_sum = _add_diagonals(
             table_grad, left_sum, right_sum, score_grads, tl.min(key_rows, axis=0) - start - past, reach,
@@ -142,8 +164,16 @@ def _query_block(
     if QUERY_GRAD:
         contribution = tl.dot(tl.trans(narrow), k, input_precision=PRECISION)
         columns = tl.arange(0, COLUMNS)
-        pointers = dq + tl.cast(start, tl.int64) * dq_token + tl.arange(0, QUERIES)[:, None] * dq_token + columns[None, :]
-        if MASKED or SIZE != COLUMNS:
+        pointers = (
+            dq
+            + tl.cast(start, tl.int64) * dq_token
+            + tl.arange(0, QUERIES)[:, None] * dq_token
+            + columns[None, :]
+        )
+        if TMA:
+            # Rows beyond the sequence get zeros added: their probabilities are 0.
+            dq_tiles.atomic_add([tile_row + start, head * SIZE], contribution)
+        elif MASKED or SIZE != COLUMNS:
             inside = (rows < query_length)[:, None] & (columns < SIZE)[None, :]
             tl.atomic_add(pointers, contribution, mask=inside, sem="relaxed")
         else:
@@ -151,16 +181,16 @@ def _query_block(
     return dk, dv, left_sum, right_sum
 
 
-@triton.jit
+@triton.jit(do_not_specialize=UNSPECIALIZED)
 def attention_backward_keys(
-    q, k, v, grad, lse, delta, dq, dk, dv, plan, table, table_grad, bias, bias_grad, slopes, seeds,
+    q, k, v, grad, lse, delta, dq, dk, dv, q_tiles, grad_tiles, dq_tiles, plan, table, table_grad, bias, bias_grad, slopes, seeds,
     scale, softcap, keep_share, threshold, reach, left, right,
     kv_heads, group, n_tokens, n_slots, n_sequences, query_length, key_length,
     q_batch, q_token, q_head, k_batch, k_token, k_head, v_batch, v_token, v_head, grad_token, grad_head,
     dq_token, dq_head, dk_token, dk_head, dv_token, dv_head, bias_batch, bias_head, bias_query, bias_key, bias_queries, bias_keys,
     bias_grad_batch, bias_grad_head, bias_grad_query, bias_grad_key,
     SIZE: tl.constexpr, V_SIZE: tl.constexpr, COLUMNS: tl.constexpr, V_COLUMNS: tl.constexpr,
-    QUERIES: tl.constexpr, KEYS: tl.constexpr, PACKED: tl.constexpr,
+    QUERIES: tl.constexpr, KEYS: tl.constexpr, PACKED: tl.constexpr, TMA: tl.constexpr,
     LEFT: tl.constexpr, RIGHT: tl.constexpr, SOFTCAP: tl.constexpr, ALIBI: tl.constexpr, DISTANCE: tl.constexpr,
     BIAS: tl.constexpr, DROPOUT: tl.constexpr, QUERY_GRAD: tl.constexpr, TABLE_GRAD: tl.constexpr,
     BIAS_GRAD: tl.constexpr, PRIVATE: tl.constexpr, PRECISION: tl.constexpr, UPCAST: tl.constexpr,
@@ -232,7 +262,9 @@ def attention_backward_keys(
         if BIAS:
             bias_rows = side(bias, sequence, q_start, head, bias_batch, 0, bias_head, False)
         if BIAS_GRAD:
-            bias_grad_rows = side(bias_grad, sequence, q_start, head, bias_grad_batch, 0, bias_grad_head, False)
+            bias_grad_rows = side(
+                bias_grad, sequence, q_start, head, bias_grad_batch, 0, bias_grad_head, False
+            )
         if DISTANCE:
             for far in range(0, full_high - near_high + near_low - full_low, QUERIES):
                 start = full_low + far
@@ -242,10 +274,11 @@ def attention_backward_keys(
                 key_grads, value_grads, left_sum, right_sum = _query_block(
                     key_grads, value_grads, left_sum, right_sum, keys, values, q_rows, grad_rows, lse_rows, delta_rows,
                     dq_rows, table_grad_row, bias_grad_rows, start, tl.where(before, far_right, far_left), after,
-                    key_rows, key_inside, past, query_length, q_token, grad_token, dq_token, head,
+                    q_tiles, grad_tiles, dq_tiles, q_start,
+                key_rows, key_inside, past, query_length, q_token, grad_token, dq_token, head,
                     scale, softcap, slope, table_row, reach, bias_rows, bias_query, bias_key, bias_queries, bias_keys, bias_grad_query, bias_grad_key, left, right,
                     seed, keep_share, threshold, q_start,
-                    SIZE, V_SIZE, COLUMNS, V_COLUMNS, QUERIES, KEYS, False, False, LEFT, RIGHT,
+                    SIZE, V_SIZE, COLUMNS, V_COLUMNS, QUERIES, KEYS, False, False, TMA, LEFT, RIGHT,
                     SOFTCAP, ALIBI, DISTANCE, BIAS, DROPOUT, QUERY_GRAD, TABLE_GRAD, BIAS_GRAD, PRIVATE,
                     PRECISION, UPCAST,
                 )  # fmt: skip
@@ -253,23 +286,27 @@ def attention_backward_keys(
             key_grads, value_grads, left_sum, right_sum = _query_block(
                 key_grads, value_grads, left_sum, right_sum, keys, values, q_rows, grad_rows, lse_rows, delta_rows,
                 dq_rows, table_grad_row, bias_grad_rows, start, 0.0, False,
+                q_tiles, grad_tiles, dq_tiles, q_start,
                 key_rows, key_inside, past, query_length, q_token, grad_token, dq_token, head,
                 scale, softcap, slope, table_row, reach, bias_rows, bias_query, bias_key, bias_queries, bias_keys, bias_grad_query, bias_grad_key, left, right,
                 seed, keep_share, threshold, q_start,
-                SIZE, V_SIZE, COLUMNS, V_COLUMNS, QUERIES, KEYS, False, True, LEFT, RIGHT,
+                SIZE, V_SIZE, COLUMNS, V_COLUMNS, QUERIES, KEYS, False, True, TMA, LEFT, RIGHT,
                 SOFTCAP, ALIBI, DISTANCE, BIAS, DROPOUT, QUERY_GRAD, TABLE_GRAD, BIAS_GRAD, PRIVATE,
                 PRECISION, UPCAST,
             )  # fmt: skip
-        masked_blocks = (full_low - low) // QUERIES + (tl.maximum(high - full_high, 0) + QUERIES - 1) // QUERIES
+        masked_blocks = (full_low - low) // QUERIES + (
+            tl.maximum(high - full_high, 0) + QUERIES - 1
+        ) // QUERIES
         for index in range(0, masked_blocks):
             key_grads, value_grads, left_sum, right_sum = _query_block(
                 key_grads, value_grads, left_sum, right_sum, keys, values, q_rows, grad_rows, lse_rows, delta_rows,
                 dq_rows, table_grad_row, bias_grad_rows,
                 masked_block(index, low, full_low, full_high, QUERIES, RIGHT), 0.0, False,
+                q_tiles, grad_tiles, dq_tiles, q_start,
                 key_rows, key_inside, past, query_length, q_token, grad_token, dq_token, head,
                 scale, softcap, slope, table_row, reach, bias_rows, bias_query, bias_key, bias_queries, bias_keys, bias_grad_query, bias_grad_key, left, right,
                 seed, keep_share, threshold, q_start,
-                SIZE, V_SIZE, COLUMNS, V_COLUMNS, QUERIES, KEYS, True, True, LEFT, RIGHT,
+                SIZE, V_SIZE, COLUMNS, V_COLUMNS, QUERIES, KEYS, True, True, TMA, LEFT, RIGHT,
                 SOFTCAP, ALIBI, DISTANCE, BIAS, DROPOUT, QUERY_GRAD, TABLE_GRAD, BIAS_GRAD, PRIVATE,
                 PRECISION, UPCAST,
             )  # fmt: skip
@@ -284,8 +321,12 @@ def attention_backward_keys(
     offsets = key_rows.to(tl.int64)[:, None]
     inside = key_inside[:, None]
     tl.store(
-        dk + offsets * dk_token + columns, (key_grads * scale).to(dk.dtype.element_ty), mask=inside & (columns < SIZE)
+        dk + offsets * dk_token + columns,
+        (key_grads * scale).to(dk.dtype.element_ty),
+        mask=inside & (columns < SIZE),
     )
     tl.store(
-        dv + offsets * dv_token + v_columns, value_grads.to(dv.dtype.element_ty), mask=inside & (v_columns < V_SIZE)
+        dv + offsets * dv_token + v_columns,
+        value_grads.to(dv.dtype.element_ty),
+        mask=inside & (v_columns < V_SIZE),
     )

@@ -8,6 +8,7 @@ import triton.language as tl
 from oxiformers_kernels.attention.backward_kernel import load_rows_state
 from oxiformers_kernels.attention.forward_kernel import load_block
 from oxiformers_kernels.attention.scores_kernel import (
+    UNSPECIALIZED,
     biased_scores,
     dropout_keeps,
     find_tile,
@@ -56,7 +57,7 @@ def _key_block(
     return tl.dot(score_grads.to(keys.dtype), keys, dq, input_precision=PRECISION)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=UNSPECIALIZED)
 def attention_backward_queries(
     q, k, v, grad, lse, delta, dq, plan, table, bias, slopes, seeds,
     scale, softcap, keep_share, threshold, reach, left, right,
@@ -100,7 +101,9 @@ def attention_backward_queries(
     positions = queries + past
     query_inside = queries < query_length
     block = load_block(q, first, query_length, q_token, SIZE, COLUMNS, QUERIES, SIZE == COLUMNS, True)
-    grads = load_block(grad, first, query_length, grad_token, V_SIZE, V_COLUMNS, QUERIES, V_SIZE == V_COLUMNS, True)
+    grads = load_block(
+        grad, first, query_length, grad_token, V_SIZE, V_COLUMNS, QUERIES, V_SIZE == V_COLUMNS, True
+    )
     if UPCAST:
         block, grads = block.to(tl.float32), grads.to(tl.float32)
     sums, means = load_rows_state(lse, delta, queries, query_length)

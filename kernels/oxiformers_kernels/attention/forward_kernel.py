@@ -11,6 +11,7 @@ import triton.language as tl
 from oxiformers_kernels.attention.scores_kernel import (
     LN2,
     LOG2E,
+    UNSPECIALIZED,
     biased_scores,
     dropout_keeps,
     find_tile,
@@ -92,14 +93,16 @@ def _attend_block(
     if TMA and not MASKED:
         block = v_tiles.load([tile_row + start, v_column])
     else:
-        block = load_block(v, start, key_length, v_token, V_SIZE, V_COLUMNS, BLOCK, V_SIZE == V_COLUMNS, MASKED)
+        block = load_block(
+            v, start, key_length, v_token, V_SIZE, V_COLUMNS, BLOCK, V_SIZE == V_COLUMNS, MASKED
+        )
     if UPCAST:
         block = block.to(tl.float32)
     values = tl.dot(probabilities.to(block.dtype), block, values, input_precision=PRECISION)
     return values, new_peak, total
 
 
-@triton.jit
+@triton.jit(do_not_specialize=UNSPECIALIZED)
 def attention_forward(
     q, k, v, out, lse, k_tiles, v_tiles, plan, table, bias, slopes, seeds,
     scale, softcap, keep_share, threshold, reach, left, right,
@@ -197,4 +200,6 @@ def attention_forward(
     tl.store(lse + queries, sums, mask=query_inside)
     columns = tl.arange(0, V_COLUMNS)
     pointers = out + queries.to(tl.int64)[:, None] * out_token + columns[None, :]
-    tl.store(pointers, values.to(out.dtype.element_ty), mask=query_inside[:, None] & (columns < V_SIZE)[None, :])
+    tl.store(
+        pointers, values.to(out.dtype.element_ty), mask=query_inside[:, None] & (columns < V_SIZE)[None, :]
+    )

@@ -85,7 +85,14 @@ class _Call(NamedTuple):
         plan = torch.empty(1 + slots, PLAN_COLUMNS, dtype=torch.int32, device=self.q.device)
         grid = (triton.cdiv(self.sequences, PLAN_SEQUENCES),)
         plan_tiles[grid](
-            own, other, plan, self.sequences, BLOCK=block, SEQUENCES=PLAN_SEQUENCES, CHUNK=PLAN_CHUNK, num_warps=4
+            own,
+            other,
+            plan,
+            self.sequences,
+            BLOCK=block,
+            SEQUENCES=PLAN_SEQUENCES,
+            CHUNK=PLAN_CHUNK,
+            num_warps=4,
         )
         return plan
 
@@ -138,7 +145,9 @@ def _call(
     seed: Tensor | None,
 ) -> _Call:
     q, k, v = (side if side.stride(-1) == 1 else side.contiguous() for side in (q, k, v))
-    batch, tokens = (q.shape[0], q.shape[1]) if cu_seqlens_q is None else (cu_seqlens_q.shape[0] - 1, q.shape[0])
+    batch, tokens = (
+        (q.shape[0], q.shape[1]) if cu_seqlens_q is None else (cu_seqlens_q.shape[0] - 1, q.shape[0])
+    )
     shape = table.Shape(
         columns=triton.next_power_of_2(max(q.shape[-1], v.shape[-1], 16)),
         float32=q.dtype == torch.float32,
@@ -157,13 +166,20 @@ def _strides(side: Tensor) -> tuple[int, int, int]:
 
 def _bias_arguments(name: str, bias: Tensor | None) -> dict[str, int]:
     """The strides of a dense bias or of its gradient, 0 along what all share."""
-    strides = [0] * 4 if bias is None else [0 if size == 1 else stride for size, stride in zip(bias.shape, bias.stride(), strict=True)]
-    return {f"{name}_{axis}": stride for axis, stride in zip(("batch", "head", "query", "key"), strides, strict=True)}
+    strides = (
+        [0] * 4
+        if bias is None
+        else [0 if size == 1 else stride for size, stride in zip(bias.shape, bias.stride(), strict=True)]
+    )
+    return {
+        f"{name}_{axis}": stride
+        for axis, stride in zip(("batch", "head", "query", "key"), strides, strict=True)
+    }
 
 
 def _blocks(side: Tensor, rows: int, columns: int) -> Any:
     """The tensor as the copy engine of a Hopper GPU reads it, `[tokens, H * D]`; None where it cannot."""
-    if side.shape[-1] != columns or side.dtype == torch.float32 or side.numel() == 0:
+    if interpreting() or side.shape[-1] != columns or side.numel() == 0:
         return None
     batch, token, head = _strides(side)
     adjacent = head == columns or side.shape[-2] == 1
@@ -206,7 +222,7 @@ def attention_op(
     slots = call.slots(call.q, tile.queries)
     arguments = call.arguments()
     k_tiles = v_tiles = None
-    if call.shape.hopper and not interpreting():
+    if call.shape.hopper:
         k_tiles = _blocks(call.k, tile.keys, arguments["COLUMNS"])
         v_tiles = _blocks(call.v, tile.keys, arguments["V_COLUMNS"])
     tma = k_tiles is not None and v_tiles is not None
@@ -256,62 +272,100 @@ def attention_backward_op(
         q, k, v, cu_seqlens_q, cu_seqlens_k, Biases(alibi_slopes, distance_bias, bias),
         Options(scale, left, right, softcap, dropout), seed,
     )  # fmt: skip
-    q, k, v = call.q, call.k, call.v
-    heads, kv_heads, tokens, device = q.shape[-2], k.shape[-2], call.tokens, q.device
-    tile = table.backward_keys_tile(call.shape)
-    slots = call.slots(k, tile.keys)
+    heads, device = q.shape[-2], q.device
+    slots = call.slots(call.k, table.backward_keys_tile(call.shape).keys)
     by_atomics = not deterministic and table.query_gradient_by_atomics(call.shape)
-    dq = torch.zeros(q.shape, dtype=torch.float32, device=device) if by_atomics else torch.empty(q.shape, dtype=q.dtype, device=device)
-    dk, dv = torch.empty(k.shape, dtype=k.dtype, device=device), torch.empty(v.shape, dtype=v.dtype, device=device)
-    table_grad = torch.zeros(0, device=device)
+    dq = torch.zeros(q.shape, dtype=torch.float32, device=device) if by_atomics else _like(q)
+    # Without queries no program writes what the keys get.
+    dk, dv = (_like(side) if lse.numel() else torch.zeros_like(side) for side in (k, v))
+    table_grad, bias_grad = torch.zeros(0, device=device), torch.zeros(0, device=device)
     if table_grad_wanted:
         assert distance_bias is not None
         rows = (heads, slots) if deterministic else (heads,)
         table_grad = torch.zeros(*rows, distance_bias.shape[1], device=device)
-    bias_grad = torch.zeros(0, device=device)
     if bias_grad_wanted:
         assert bias is not None
         bias_grad = torch.zeros(bias.shape, device=device)
-    if tokens and heads:
-        grad = grad.reshape(tokens, heads, v.shape[-1])
+    if lse.numel():
+        grad = grad.reshape(call.tokens, heads, v.shape[-1])
         grad = grad if grad.stride(-1) == 1 else grad.contiguous()
-        delta = torch.empty_like(lse)
-        arguments = call.arguments()
         with on(device):
-            columns = arguments["V_COLUMNS"]
-            rows = max(1, 4096 // columns)
-            attention_delta[(triton.cdiv(tokens, rows) * heads,)](
-                out, grad, lse if lse_grad is None else lse_grad.contiguous(), delta, tokens, heads, v.shape[-1],
-                heads * v.shape[-1], v.shape[-1], grad.stride(0), grad.stride(1),
-                ROWS=rows, COLUMNS=columns, LSE_GRAD=lse_grad is not None, num_warps=4,
-            )  # fmt: skip
-            arguments |= {
-                "grad": grad, "lse": lse, "delta": delta, "dq": dq, "grad_token": grad.stride(0),
-                "grad_head": grad.stride(1), "dq_token": heads * q.shape[-1], "dq_head": q.shape[-1],
+            arguments = call.arguments() | {
+                "grad": grad, "grad_token": grad.stride(0), "grad_head": grad.stride(1),
+                "dq": dq, "dq_token": heads * q.shape[-1], "dq_head": q.shape[-1],
+                "lse": lse, "delta": _delta(grad, out, lse, lse_grad),
             }  # fmt: skip
-            if slots and k.numel():
-                attention_backward_keys[(slots * kv_heads,)](
-                    dk=dk, dv=dv, plan=call.plan(cu_seqlens_k, cu_seqlens_q, slots, tile.keys),
-                    table_grad=table_grad, bias_grad=bias_grad, kv_heads=kv_heads, n_slots=slots,
-                    **_bias_arguments("bias_grad", bias_grad if bias_grad_wanted else None),
-                    dk_token=kv_heads * k.shape[-1], dk_head=k.shape[-1],
-                    dv_token=kv_heads * v.shape[-1], dv_head=v.shape[-1],
-                    QUERIES=tile.queries, KEYS=tile.keys, QUERY_GRAD=by_atomics, TABLE_GRAD=table_grad_wanted,
-                    BIAS_GRAD=bias_grad_wanted, PRIVATE=deterministic,
-                    num_warps=tile.warps, num_stages=tile.stages, **arguments,
-                )  # fmt: skip
+            if k.numel():
+                _backward_keys(
+                    call, arguments, dk, dv, table_grad, bias_grad, slots, by_atomics, deterministic
+                )
             if not by_atomics:
-                tile = table.backward_queries_tile(call.shape)
-                slots = call.slots(q, tile.queries)
-                attention_backward_queries[(slots * heads,)](
-                    plan=call.plan(cu_seqlens_q, cu_seqlens_k, slots, tile.queries), heads=heads,
-                    QUERIES=tile.queries, KEYS=tile.keys, num_warps=tile.warps, num_stages=tile.stages, **arguments,
-                )  # fmt: skip
+                _backward_queries(call, arguments)
     if by_atomics:
-        dq = torch.mul(dq, scale, out=torch.empty(q.shape, dtype=q.dtype, device=device))
+        dq = torch.mul(dq, scale, out=_like(q))
     if table_grad_wanted and deterministic:
         table_grad = table_grad.sum(1)
     return dq, dk, dv, table_grad, bias_grad
+
+
+def _like(tensor: Tensor) -> Tensor:
+    return torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device)
+
+
+def _delta(grad: Tensor, out: Tensor, lse: Tensor, lse_grad: Tensor | None) -> Tensor:
+    tokens, heads, size = grad.shape
+    delta, columns = torch.empty_like(lse), max(16, triton.next_power_of_2(size))
+    rows = max(1, 4096 // columns)
+    attention_delta[(triton.cdiv(tokens, rows) * heads,)](
+        out, grad, lse if lse_grad is None else lse_grad.contiguous(), delta, tokens, heads, size,
+        heads * size, size, grad.stride(0), grad.stride(1),
+        ROWS=rows, COLUMNS=columns, LSE_GRAD=lse_grad is not None, num_warps=4,
+    )  # fmt: skip
+    return delta
+
+
+def _backward_keys(
+    call: _Call,
+    arguments: dict[str, Any],
+    dk: Tensor,
+    dv: Tensor,
+    table_grad: Tensor,
+    bias_grad: Tensor,
+    slots: int,
+    by_atomics: bool,
+    deterministic: bool,
+) -> None:
+    tile, kv_heads = table.backward_keys_tile(call.shape), dk.shape[-2]
+    tiles = [None] * 3
+    if call.shape.hopper:
+        columns = arguments["COLUMNS"]
+        tiles = [
+            _blocks(call.q, tile.queries, columns),
+            _blocks(arguments["grad"], tile.queries, arguments["V_COLUMNS"]),
+            _blocks(arguments["dq"], tile.queries, columns) if by_atomics else call.q,
+        ]
+    tma = all(tile is not None for tile in tiles)
+    if not tma:
+        tiles = [call.q] * 3
+    attention_backward_keys[(slots * kv_heads,)](
+        dk=dk, dv=dv, q_tiles=tiles[0], grad_tiles=tiles[1], dq_tiles=tiles[2],
+        plan=call.plan(call.cu_seqlens_k, call.cu_seqlens_q, slots, tile.keys),
+        table_grad=table_grad, bias_grad=bias_grad, kv_heads=kv_heads, n_slots=slots,
+        **_bias_arguments("bias_grad", bias_grad if bias_grad.numel() else None),
+        dk_token=kv_heads * dk.shape[-1], dk_head=dk.shape[-1], dv_token=kv_heads * dv.shape[-1], dv_head=dv.shape[-1],
+        QUERIES=tile.queries, KEYS=tile.keys, TMA=tma, QUERY_GRAD=by_atomics, TABLE_GRAD=table_grad.numel() > 0,
+        BIAS_GRAD=bias_grad.numel() > 0, PRIVATE=deterministic, num_warps=tile.warps, num_stages=tile.stages,
+        **arguments,
+    )  # fmt: skip
+
+
+def _backward_queries(call: _Call, arguments: dict[str, Any]) -> None:
+    tile, heads = table.backward_queries_tile(call.shape), call.q.shape[-2]
+    slots = call.slots(call.q, tile.queries)
+    attention_backward_queries[(slots * heads,)](
+        plan=call.plan(call.cu_seqlens_q, call.cu_seqlens_k, slots, tile.queries), heads=heads,
+        QUERIES=tile.queries, KEYS=tile.keys, num_warps=tile.warps, num_stages=tile.stages, **arguments,
+    )  # fmt: skip
 
 
 @attention_backward_op.register_fake

@@ -149,7 +149,9 @@ def dropout_keeps(part: _Sequences, seed: Tensor, dropout: float) -> Tensor:
     """
     rows, heads, query_length = part.query.shape[:3]
     device = part.query.device
-    tokens = part.query_start + torch.arange(rows * query_length, device=device).view(rows, 1, query_length, 1)
+    tokens = part.query_start + torch.arange(rows * query_length, device=device).view(
+        rows, 1, query_length, 1
+    )
     keys = torch.arange(part.key.shape[2], device=device)
     head = torch.arange(heads, device=device)[:, None, None]
     zero = torch.zeros((), dtype=torch.int64, device=device)

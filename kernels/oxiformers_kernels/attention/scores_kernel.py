@@ -8,12 +8,20 @@ import triton.language as tl
 #: int32 numbers a row of a plan: slot 0 of the sequence, its tiles, start and length on both sides, its index.
 PLAN_COLUMNS = 8
 
+#: Arguments that differ from call to call: a kernel is not compiled again for those that are 1 or multiples of 16.
+UNSPECIALIZED = [
+    *("scale", "softcap", "keep_share", "threshold", "reach", "left", "right", "heads", "kv_heads", "group"),
+    *("n_tokens", "n_slots", "n_sequences", "query_length", "key_length", "bias_queries", "bias_keys"),
+]
+
 LOG2E: tl.constexpr = tl.constexpr(1.4426950408889634)
 LN2: tl.constexpr = tl.constexpr(0.6931471805599453)
 
 
-@triton.jit
-def plan_tiles(cu_own, cu_other, plan, n_sequences, BLOCK: tl.constexpr, SEQUENCES: tl.constexpr, CHUNK: tl.constexpr):
+@triton.jit(do_not_specialize=["n_sequences"])
+def plan_tiles(
+    cu_own, cu_other, plan, n_sequences, BLOCK: tl.constexpr, SEQUENCES: tl.constexpr, CHUNK: tl.constexpr
+):
     """Writes which sequence each slot of `plan` works on, the longest first, so that none is left for the end.
 
     plan `[1 + slots, 8]`: row 0 holds the number of slots; a sequence has a slot for every BLOCK tokens of its own side.
@@ -100,7 +108,9 @@ def side(tensor, sequence, start, head, batch, token, head_stride, PACKED: tl.co
 
 
 @triton.jit
-def visible_range(first, last, length, before, after, BLOCK: tl.constexpr, BEFORE: tl.constexpr, AFTER: tl.constexpr):
+def visible_range(
+    first, last, length, before, after, BLOCK: tl.constexpr, BEFORE: tl.constexpr, AFTER: tl.constexpr
+):
     """The blocks of the other side that positions `first`..`last` see, and those of them that all see in full.
 
     A position p sees [p - before, p + after] within [0, length). Returns (low, full_low, full_high, high): the blocks

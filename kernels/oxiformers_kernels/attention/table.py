@@ -82,5 +82,7 @@ def backward_queries_tile(shape: Shape) -> Tile:
     if shape.columns <= 64:
         return Tile(64 if shape.typical <= 64 else 128, 64, 4 if shape.typical <= 64 else 8, 2)
     if shape.columns <= 128:
-        return Tile(64 if shape.typical <= 64 else 128, 64 if shape.roomy else 32, 8, 2 if shape.hopper else 1)
+        return Tile(
+            64 if shape.typical <= 64 else 128, 64 if shape.roomy else 32, 8, 2 if shape.hopper else 1
+        )
     return Tile(64, 32, 8, 1)
