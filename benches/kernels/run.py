@@ -132,7 +132,7 @@ def start_tests(benchmark: str, module: ModuleType, output: IO[bytes]) -> subpro
     if not paths:
         return None
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join((str(ROOT), str(ROOT / "kernels"))))
-    command = [sys.executable, "-m", "pytest", "-q", "--tb=short", "-m", "gpu", *paths]
+    command = [sys.executable, "-m", "pytest", "-q", "--tb=short", "-m", "gpu and not interpreter", *paths]
     return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
 
 
