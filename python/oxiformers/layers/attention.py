@@ -101,8 +101,8 @@ def _attend_uniform(query: Tensor, key: Tensor, value: Tensor, scoring: Scoring)
     heads = query.shape[-2]
     q, k, v = query.transpose(1, 2), _repeat_heads(key, heads), _repeat_heads(value, heads)
     lengths = (q.shape[-2], k.shape[-2])
-    square = scoring.is_causal_square(*lengths)
-    mask = None if square else scoring.mask(*lengths, q, scoring.bias)
+    square = scoring.causal and scoring.is_causal_square(*lengths)
+    mask = None if square or scoring is PLAIN else scoring.mask(*lengths, q, scoring.bias)
     output = F.scaled_dot_product_attention(
         q, k, v, attn_mask=mask, dropout_p=scoring.dropout, is_causal=square, scale=scoring.scale
     )

@@ -12,7 +12,7 @@ from oxiformers.errors import ArgumentError
 from oxiformers.layers.attention import attend
 from oxiformers.layers.door import Door
 from oxiformers.layers.layout import Layout
-from oxiformers.layers.scoring import Scoring
+from oxiformers.layers.scoring import PLAIN, Scoring
 
 
 class Encoded(NamedTuple):
@@ -111,7 +111,9 @@ def self_attention(
         ``[..., H * D]``, and the weights ``[B, H, S, S]`` where the layout is rectangular, else None.
     """
     split = [tensor.unflatten(-1, (heads, -1)) for tensor in (query, key, value)]
-    attended, weights = attend(split[0], split[1], split[2], layout, Scoring(dropout=dropout))
+    attended, weights = attend(
+        split[0], split[1], split[2], layout, Scoring(dropout=dropout) if dropout else PLAIN
+    )
     if head_mask is not None:
         attended = attended * head_mask[:, None].to(attended.dtype)
         weights = None if weights is None else weights * head_mask[:, None, None].to(weights.dtype)

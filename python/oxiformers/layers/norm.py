@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from oxiformers.layers.fused import may_fuse
@@ -16,7 +17,8 @@ class LayerNorm(nn.LayerNorm):
         """``[..., D]`` to the same: the norm of their sum where there is a residual."""
         # Under autocast the layer is one of those that torch computes in float32.
         if not may_fuse(input) or torch.is_autocast_enabled(input.device.type):
-            return super().forward(input if residual is None else input + residual)
+            total = input if residual is None else input + residual
+            return F.layer_norm(total, self.normalized_shape, self.weight, self.bias, self.eps)
         if residual is None:
             return layer_norm(input, self.weight, self.bias, self.eps)
         return layer_norm(input, self.weight, self.bias, self.eps, residual=residual)[0]
