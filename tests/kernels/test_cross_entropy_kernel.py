@@ -33,6 +33,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def labels_for(rows: int, columns: int, device: str) -> Tensor:
+    torch.manual_seed(0)
     labels = torch.randint(0, columns, (rows,), device=device)
     labels[1::4] = -100
     return labels
@@ -106,7 +107,7 @@ def test_of_a_linear_layer(
         weight = torch.randn(columns, features, device=device) * 0.5
         return [tensor.to(dtype) for tensor in (torch.randn(rows, features, device=device), weight, *bias)]
 
-    draws = 8 if device == "cuda" else 1 if dtype == torch.float32 else 3
+    draws = 8 if device == "cuda" else 1 if dtype == torch.float32 else 32
     check(lambda h, w, *b, **own: linear_cross_entropy(h, w, labels, *b, **own), labels, draw, options, draws)
 
 
@@ -119,13 +120,15 @@ def test_several_chunks(
     monkeypatch.setattr(
         linear, "chunks_for", lambda *_: linear.Chunks(5 if summed_apart else 6, summed_apart)
     )
-    labels = labels_for(12, 33, device)
+    # A vocabulary that cuBLAS wants padded, and one it takes as it is.
+    columns = 33 if reduction == "mean" else 40
+    labels = labels_for(12, columns, device)
 
     def draw() -> list[Tensor]:
-        shapes = ((12, 30), (33, 30), (33,))
+        shapes = ((12, 30), (columns, 30), (columns,))
         return [torch.randn(shape, device=device).to(dtype) for shape in shapes]
 
-    draws = 16 if device == "cuda" else 1 if dtype == torch.float32 else 3
+    draws = 16 if device == "cuda" else 1 if dtype == torch.float32 else 32
     options = {"reduction": reduction, "z_loss": 0.01}
     check(lambda h, w, b, **own: linear_cross_entropy(h, w, labels, b, **own), labels, draw, options, draws)
 

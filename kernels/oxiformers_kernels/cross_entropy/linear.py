@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from oxiformers_kernels.cross_entropy import kernel, ref
@@ -151,46 +152,52 @@ def _run(
     chunks = chunks_for(n_rows, n_features, hidden.dtype)
     bias = None if bias is None else bias.contiguous()
     losses, log_sums = hidden.new_empty(2, n_rows, dtype=torch.float32)
-    grad_hidden, grad_weight, grad_bias = _gradients(hidden, weight, bias, needed)
-    weight_sum = torch.zeros_like(grad_weight, dtype=torch.float32) if chunks.summed_apart else None
-    bias_sum = torch.zeros_like(grad_bias, dtype=torch.float32)
-    if n_rows == 0:
-        grad_weight.zero_()
     # Rows of whole 128-byte lines, so that the products' accesses and the kernel's are aligned.
     readable = _multiple(n_columns)
+    # cuBLAS reads at full width where the sizes of a product, not only its strides, are multiples of 16 bytes: a few
+    # words of zeros make them so. Their logits are never looked at, their gradients 0.
+    n_words = n_columns if n_columns * hidden.element_size() % kernel.ACCESS_BYTES == 0 else readable
+    words = weight if n_words == n_columns else F.pad(weight, (0, 0, 0, n_words - n_columns))
+    grad_hidden, grad_words, grad_bias = _gradients(hidden, words, bias, needed)
+    grad_weight = grad_words[:n_columns]
+    words_sum = torch.zeros_like(grad_words, dtype=torch.float32) if chunks.summed_apart else None
+    bias_sum = torch.zeros_like(grad_bias, dtype=torch.float32)
+    if n_rows == 0:
+        grad_words.zero_()
     buffer = hidden.new_empty(min(chunks.rows, n_rows), readable)
     for start in range(0, n_rows, chunks.rows):
         rows = slice(start, min(start + chunks.rows, n_rows))
         part = hidden[rows]
-        logits = buffer[: part.shape[0], :n_columns]
-        torch.mm(part, weight.t(), out=logits)
+        factor = buffer[: part.shape[0], :n_words]
+        logits = factor[:, :n_columns]
+        torch.mm(part, words.t(), out=factor)
         row_scale = scale[rows] if scale is not None and scale.dim() == 1 else scale
         kernel.launch_rows(
             logits, bias, labels[rows], losses[rows], log_sums[rows], row_scale,
             None if scale is None else logits, options, forward=True, readable=readable,
         )  # fmt: skip
         if needed[0]:
-            torch.mm(logits, weight, out=grad_hidden[rows])
+            torch.mm(factor, words, out=grad_hidden[rows])
         if needed[1]:
-            if start == 0 or weight_sum is not None:
-                torch.mm(logits.t(), part, out=grad_weight)
+            if start == 0 or words_sum is not None:
+                torch.mm(factor.t(), part, out=grad_words)
             else:
-                grad_weight.addmm_(logits.t(), part)
-            if weight_sum is not None:
-                weight_sum += grad_weight
+                grad_words.addmm_(factor.t(), part)
+            if words_sum is not None:
+                words_sum += grad_words
         if needed[2]:
             bias_sum += logits.sum(dim=0, dtype=torch.float32)
-    if weight_sum is not None:
-        grad_weight.copy_(weight_sum)
+    if words_sum is not None:
+        grad_words.copy_(words_sum)
     return losses, grad_hidden, grad_weight, grad_bias.copy_(bias_sum)
 
 
 def _gradients(
     hidden: Tensor, weight: Tensor, bias: Tensor | None, needed: tuple[bool, bool, bool]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    shapes = (hidden.shape, weight.shape, weight.shape[:1])
+    shapes = (hidden.shape, weight.shape, None if bias is None else bias.shape)
     tensors = [
-        torch.empty(shape if need else (0,), dtype=hidden.dtype, device=hidden.device)
+        torch.empty(shape if need and shape else (0,), dtype=hidden.dtype, device=hidden.device)
         for shape, need in zip(shapes, needed, strict=True)
     ]
     return tensors[0], tensors[1], tensors[2]
