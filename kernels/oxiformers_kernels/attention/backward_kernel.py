@@ -54,53 +54,16 @@ def load_rows_state(lse, delta, rows, length):
 
 
 @triton.jit
-def _add_diagonals(
-    table_grad, left_sum, right_sum, grads, first_distance, reach,
-    KEYS: tl.constexpr, QUERIES: tl.constexpr, NEAR: tl.constexpr, left_side, PRIVATE: tl.constexpr,
-):  # fmt: skip
-    """Adds the score gradients `[KEYS, QUERIES]` of a tile to those of their distances.
-
-    first_distance: of the tile's first key and first query. Each column is turned by its index, a distance then lies in
-    one row (in two halves), and a row's sum is one addition to memory. Distances beyond the table go to two sums.
-    """
-    if not NEAR:
-        everything = tl.sum(tl.sum(grads, axis=1), axis=0)
-        left_sum += tl.where(left_side, everything, 0.0)
-        right_sum += tl.where(left_side, 0.0, everything)
-    else:
-        rows, columns = tl.arange(0, KEYS)[:, None], tl.arange(0, QUERIES)[None, :]
-        turned = tl.gather(grads, (rows + columns) & (KEYS - 1), axis=0)
-        wrapped = rows + columns >= KEYS
-        for half in tl.static_range(2):
-            sums = tl.sum(tl.where(wrapped == (half == 1), turned, 0.0), axis=1)
-            distance = first_distance + tl.arange(0, KEYS) - half * KEYS
-            beyond_right = (distance >= reach) & (distance > -reach)
-            beyond_left = distance <= -reach
-            left_sum += tl.sum(tl.where(beyond_left, sums, 0.0), axis=0)
-            right_sum += tl.sum(tl.where(beyond_right, sums, 0.0), axis=0)
-            inside = (distance > -reach) & (distance < reach)
-            pointers = table_grad + distance + reach
-            if PRIVATE:
-                # The row is this program's alone; barriers keep the order of its threads, and so the sum.
-                tl.debug_barrier()
-                tl.store(pointers, tl.load(pointers, mask=inside, other=0.0) + sums, mask=inside)
-                tl.debug_barrier()
-            else:
-                tl.atomic_add(pointers, sums, mask=inside, sem="relaxed")
-    return left_sum, right_sum
-
-
-@triton.jit
 def _query_block(
-    dk, dv, left_sum, right_sum, k, v, q, grad, lse, delta, dq, table_grad, bias_grad, start, far_bias, left_side,
+    dk, dv, k, v, q, grad, lse, delta, dq, start, far_bias,
     q_tiles, grad_tiles, dq_tiles, tile_row,
     key_rows, key_inside, past, query_length, q_token, grad_token, dq_token, head,
-    scale, softcap, slope, table, reach, bias, bias_query, bias_key, bias_queries, bias_keys, bias_grad_query, bias_grad_key, left, right, seed, keep_share, threshold, first_token,
+    scale, softcap, slope, table, reach, bias, bias_query, bias_key, bias_queries, bias_keys, left, right, seed, keep_share, threshold, first_token,
     SIZE: tl.constexpr, V_SIZE: tl.constexpr, COLUMNS: tl.constexpr, V_COLUMNS: tl.constexpr,
     QUERIES: tl.constexpr, KEYS: tl.constexpr, MASKED: tl.constexpr, NEAR: tl.constexpr, TMA: tl.constexpr,
     LEFT: tl.constexpr, RIGHT: tl.constexpr, SOFTCAP: tl.constexpr, ALIBI: tl.constexpr, DISTANCE: tl.constexpr,
-    BIAS: tl.constexpr, DROPOUT: tl.constexpr, QUERY_GRAD: tl.constexpr, TABLE_GRAD: tl.constexpr,
-    BIAS_GRAD: tl.constexpr, PRIVATE: tl.constexpr, PRECISION: tl.constexpr, UPCAST: tl.constexpr,
+    BIAS: tl.constexpr, DROPOUT: tl.constexpr, QUERY_GRAD: tl.constexpr,
+    PRECISION: tl.constexpr, UPCAST: tl.constexpr,
 ):  # fmt: skip
     """One block of queries into the gradients of a tile of keys and values, `[KEYS, D]`."""
     EARLY: tl.constexpr = k.dtype != tl.float32 and not (SOFTCAP or ALIBI or DISTANCE or BIAS or DROPOUT)
@@ -149,14 +112,6 @@ def _query_block(
     if not EARLY:
         products -= means[None, :]
     score_grads = probabilities * products
-    if TABLE_GRAD:
-        left_sum, right_sum = _add_diagonals(
-            table_grad, left_sum, right_sum, score_grads, tl.min(key_rows, axis=0) - start - past, reach,
-            KEYS, QUERIES, NEAR, left_side, PRIVATE,
-        )  # fmt: skip
-    if BIAS_GRAD:
-        grad_offsets = rows.to(tl.int64)[None, :] * bias_grad_query + key_rows[:, None] * bias_grad_key
-        tl.atomic_add(bias_grad + grad_offsets, score_grads, mask=bias_inside, sem="relaxed")
     if SOFTCAP:
         score_grads *= bend
     narrow = score_grads.to(queries.dtype)
@@ -178,29 +133,27 @@ def _query_block(
             tl.atomic_add(pointers, contribution, mask=inside, sem="relaxed")
         else:
             tl.atomic_add(pointers, contribution, sem="relaxed")
-    return dk, dv, left_sum, right_sum
+    return dk, dv
 
 
 @triton.jit(do_not_specialize=UNSPECIALIZED)
 def attention_backward_keys(
-    q, k, v, grad, lse, delta, dq, dk, dv, q_tiles, grad_tiles, dq_tiles, plan, table, table_grad, bias, bias_grad, slopes, seeds,
+    q, k, v, grad, lse, delta, dq, dk, dv, q_tiles, grad_tiles, dq_tiles, plan, table, bias, slopes, seeds,
     scale, softcap, keep_share, threshold, reach, left, right,
-    kv_heads, group, n_tokens, n_slots, n_sequences, query_length, key_length,
+    kv_heads, group, n_tokens, n_sequences, query_length, key_length,
     q_batch, q_token, q_head, k_batch, k_token, k_head, v_batch, v_token, v_head, grad_token, grad_head,
     dq_token, dq_head, dk_token, dk_head, dv_token, dv_head, bias_batch, bias_head, bias_query, bias_key, bias_queries, bias_keys,
-    bias_grad_batch, bias_grad_head, bias_grad_query, bias_grad_key,
     SIZE: tl.constexpr, V_SIZE: tl.constexpr, COLUMNS: tl.constexpr, V_COLUMNS: tl.constexpr,
     QUERIES: tl.constexpr, KEYS: tl.constexpr, PACKED: tl.constexpr, TMA: tl.constexpr,
     LEFT: tl.constexpr, RIGHT: tl.constexpr, SOFTCAP: tl.constexpr, ALIBI: tl.constexpr, DISTANCE: tl.constexpr,
-    BIAS: tl.constexpr, DROPOUT: tl.constexpr, QUERY_GRAD: tl.constexpr, TABLE_GRAD: tl.constexpr,
-    BIAS_GRAD: tl.constexpr, PRIVATE: tl.constexpr, PRECISION: tl.constexpr, UPCAST: tl.constexpr,
+    BIAS: tl.constexpr, DROPOUT: tl.constexpr, QUERY_GRAD: tl.constexpr,
+    PRECISION: tl.constexpr, UPCAST: tl.constexpr,
 ):  # fmt: skip
     """dk `[Tk, Hkv, D]`, dv `[Tk, Hkv, Dv]`; a program does KEYS rows of a key head, over all its query heads.
 
-    dq float32 `[T, H, D]`, zero before, is added to where QUERY_GRAD, without the scale. table_grad float32 `[H, 2R + 1]`, or
-    `[H, n_slots, 2R + 1]` where PRIVATE; bias_grad float32, strided as the bias.
+    dq float32 `[T, H, D]`, zero before, is added to where QUERY_GRAD, without the scale.
     """
-    slot, sequence, kv_head, first, k_start, key_length, q_start, query_length = find_tile(
+    _, sequence, kv_head, first, k_start, key_length, q_start, query_length = find_tile(
         plan, kv_heads, key_length, query_length, n_sequences, KEYS, PACKED
     )
     k = side(k, sequence, k_start, kv_head, k_batch, k_token, k_head, PACKED)
@@ -244,76 +197,60 @@ def attention_backward_keys(
         slope = 0.0
         far_left = 0.0
         far_right = 0.0
-        left_sum = 0.0
-        right_sum = 0.0
         table_row = table
-        table_grad_row = table_grad
         bias_rows = bias
-        bias_grad_rows = bias_grad
         if ALIBI:
             slope = tl.load(slopes + head)
         if DISTANCE:
             table_row = table + head * (2 * reach + 1)
             far_left = tl.load(table_row).to(tl.float32)
             far_right = tl.load(table_row + 2 * reach).to(tl.float32)
-        if TABLE_GRAD:
-            grad_row = head64 * n_slots + slot if PRIVATE else head64
-            table_grad_row = table_grad + grad_row * (2 * reach + 1)
         if BIAS:
             bias_rows = side(bias, sequence, q_start, head, bias_batch, 0, bias_head, False)
-        if BIAS_GRAD:
-            bias_grad_rows = side(
-                bias_grad, sequence, q_start, head, bias_grad_batch, 0, bias_grad_head, False
-            )
         if DISTANCE:
-            for far in range(0, full_high - near_high + near_low - full_low, QUERIES):
+            for far in tl.range(0, full_high - near_high + near_low - full_low, QUERIES, disable_licm=True):
                 start = full_low + far
                 before = start < near_low
-                after = start >= near_low
                 start = tl.where(before, start, start - near_low + near_high)
-                key_grads, value_grads, left_sum, right_sum = _query_block(
-                    key_grads, value_grads, left_sum, right_sum, keys, values, q_rows, grad_rows, lse_rows, delta_rows,
-                    dq_rows, table_grad_row, bias_grad_rows, start, tl.where(before, far_right, far_left), after,
+                key_grads, value_grads = _query_block(
+                    key_grads, value_grads, keys, values, q_rows, grad_rows, lse_rows, delta_rows,
+                    dq_rows, start, tl.where(before, far_right, far_left),
                     q_tiles, grad_tiles, dq_tiles, q_start,
                 key_rows, key_inside, past, query_length, q_token, grad_token, dq_token, head,
-                    scale, softcap, slope, table_row, reach, bias_rows, bias_query, bias_key, bias_queries, bias_keys, bias_grad_query, bias_grad_key, left, right,
+                    scale, softcap, slope, table_row, reach, bias_rows, bias_query, bias_key, bias_queries, bias_keys, left, right,
                     seed, keep_share, threshold, q_start,
                     SIZE, V_SIZE, COLUMNS, V_COLUMNS, QUERIES, KEYS, False, False, TMA, LEFT, RIGHT,
-                    SOFTCAP, ALIBI, DISTANCE, BIAS, DROPOUT, QUERY_GRAD, TABLE_GRAD, BIAS_GRAD, PRIVATE,
+                    SOFTCAP, ALIBI, DISTANCE, BIAS, DROPOUT, QUERY_GRAD,
                     PRECISION, UPCAST,
                 )  # fmt: skip
-        for start in range(near_low, near_high, QUERIES):
-            key_grads, value_grads, left_sum, right_sum = _query_block(
-                key_grads, value_grads, left_sum, right_sum, keys, values, q_rows, grad_rows, lse_rows, delta_rows,
-                dq_rows, table_grad_row, bias_grad_rows, start, 0.0, False,
+        # Both gradients fill most registers: what could be computed before the loops is computed in them.
+        for start in tl.range(near_low, near_high, QUERIES, disable_licm=True):
+            key_grads, value_grads = _query_block(
+                key_grads, value_grads, keys, values, q_rows, grad_rows, lse_rows, delta_rows,
+                dq_rows, start, 0.0,
                 q_tiles, grad_tiles, dq_tiles, q_start,
                 key_rows, key_inside, past, query_length, q_token, grad_token, dq_token, head,
-                scale, softcap, slope, table_row, reach, bias_rows, bias_query, bias_key, bias_queries, bias_keys, bias_grad_query, bias_grad_key, left, right,
+                scale, softcap, slope, table_row, reach, bias_rows, bias_query, bias_key, bias_queries, bias_keys, left, right,
                 seed, keep_share, threshold, q_start,
                 SIZE, V_SIZE, COLUMNS, V_COLUMNS, QUERIES, KEYS, False, True, TMA, LEFT, RIGHT,
-                SOFTCAP, ALIBI, DISTANCE, BIAS, DROPOUT, QUERY_GRAD, TABLE_GRAD, BIAS_GRAD, PRIVATE,
+                SOFTCAP, ALIBI, DISTANCE, BIAS, DROPOUT, QUERY_GRAD,
                 PRECISION, UPCAST,
             )  # fmt: skip
         masked_blocks = (full_low - low) // QUERIES + (
             tl.maximum(high - full_high, 0) + QUERIES - 1
         ) // QUERIES
-        for index in range(0, masked_blocks):
-            key_grads, value_grads, left_sum, right_sum = _query_block(
-                key_grads, value_grads, left_sum, right_sum, keys, values, q_rows, grad_rows, lse_rows, delta_rows,
-                dq_rows, table_grad_row, bias_grad_rows,
-                masked_block(index, low, full_low, full_high, QUERIES, RIGHT), 0.0, False,
+        for index in tl.range(0, masked_blocks, num_stages=1, disable_licm=True):
+            key_grads, value_grads = _query_block(
+                key_grads, value_grads, keys, values, q_rows, grad_rows, lse_rows, delta_rows,
+                dq_rows, masked_block(index, low, full_low, full_high, QUERIES, RIGHT), 0.0,
                 q_tiles, grad_tiles, dq_tiles, q_start,
                 key_rows, key_inside, past, query_length, q_token, grad_token, dq_token, head,
-                scale, softcap, slope, table_row, reach, bias_rows, bias_query, bias_key, bias_queries, bias_keys, bias_grad_query, bias_grad_key, left, right,
+                scale, softcap, slope, table_row, reach, bias_rows, bias_query, bias_key, bias_queries, bias_keys, left, right,
                 seed, keep_share, threshold, q_start,
                 SIZE, V_SIZE, COLUMNS, V_COLUMNS, QUERIES, KEYS, True, True, TMA, LEFT, RIGHT,
-                SOFTCAP, ALIBI, DISTANCE, BIAS, DROPOUT, QUERY_GRAD, TABLE_GRAD, BIAS_GRAD, PRIVATE,
+                SOFTCAP, ALIBI, DISTANCE, BIAS, DROPOUT, QUERY_GRAD,
                 PRECISION, UPCAST,
             )  # fmt: skip
-        if TABLE_GRAD:
-            ends = table_grad_row + tl.arange(0, 2) * 2 * reach
-            both = tl.where(tl.arange(0, 2) == 0, left_sum, right_sum)
-            tl.atomic_add(ends, both, sem="relaxed")
 
     dk = side(dk, sequence, k_start, kv_head, 0, dk_token, dk_head, True)
     dv = side(dv, sequence, k_start, kv_head, 0, dv_token, dv_head, True)

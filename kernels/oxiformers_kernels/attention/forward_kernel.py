@@ -181,7 +181,8 @@ def attention_forward(
             SOFTCAP, ALIBI, DISTANCE, BIAS, DROPOUT, PRECISION, UPCAST,
         )  # fmt: skip
     masked_blocks = (full_low - low) // KEYS + (tl.maximum(high - full_high, 0) + KEYS - 1) // KEYS
-    for index in range(0, masked_blocks):
+    # Loads ahead of these few blocks would take the registers that the others need.
+    for index in tl.range(0, masked_blocks, num_stages=1):
         values, peak, total = _attend_block(
             values, peak, total, block, k, v, k_tiles, v_tiles, k_start, k_column, v_column,
             masked_block(index, low, full_low, full_high, KEYS, LEFT), 0.0,

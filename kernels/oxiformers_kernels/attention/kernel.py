@@ -190,6 +190,16 @@ def _blocks(side: Tensor, rows: int, columns: int) -> Any:
     return TensorDescriptor(side, [tokens, side.shape[-2] * columns], [token, 1], [rows, columns])
 
 
+def _key_tiles(call: _Call, tile: table.Tile, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Keys and values as the copy engine reads them, and whether it does."""
+    if call.shape.hopper:
+        k_tiles = _blocks(call.k, tile.keys, arguments["COLUMNS"])
+        v_tiles = _blocks(call.v, tile.keys, arguments["V_COLUMNS"])
+        if k_tiles is not None and v_tiles is not None:
+            return {"k_tiles": k_tiles, "v_tiles": v_tiles, "TMA": True}
+    return {"k_tiles": call.k, "v_tiles": call.v, "TMA": False}
+
+
 @torch.library.custom_op("oxiformers_kernels::attention", mutates_args=())
 def attention_op(
     q: Tensor,
@@ -221,18 +231,13 @@ def attention_op(
     tile = table.forward_tile(call.shape)
     slots = call.slots(call.q, tile.queries)
     arguments = call.arguments()
-    k_tiles = v_tiles = None
-    if call.shape.hopper:
-        k_tiles = _blocks(call.k, tile.keys, arguments["COLUMNS"])
-        v_tiles = _blocks(call.v, tile.keys, arguments["V_COLUMNS"])
-    tma = k_tiles is not None and v_tiles is not None
+    tiles = _key_tiles(call, tile, arguments)
     with on(q.device):
         attention_forward[(slots * heads,)](
-            out=out, lse=lse, k_tiles=k_tiles if tma else call.k, v_tiles=v_tiles if tma else call.v,
+            out=out, lse=lse, **tiles,
             plan=call.plan(cu_seqlens_q, cu_seqlens_k, slots, tile.queries), heads=heads,
             out_token=heads * v.shape[-1], out_head=v.shape[-1],
-            QUERIES=tile.queries, KEYS=tile.keys, TMA=tma, num_warps=tile.warps, num_stages=tile.stages,
-            **arguments,
+            QUERIES=tile.queries, KEYS=tile.keys, num_warps=tile.warps, num_stages=tile.stages, **arguments,
         )  # fmt: skip
     return out, lse
 
@@ -273,14 +278,15 @@ def attention_backward_op(
         Options(scale, left, right, softcap, dropout), seed,
     )  # fmt: skip
     heads, device = q.shape[-2], q.device
-    slots = call.slots(call.k, table.backward_keys_tile(call.shape).keys)
-    by_atomics = not deterministic and table.query_gradient_by_atomics(call.shape)
+    by_atomics = not (deterministic or table_grad_wanted or bias_grad_wanted)
+    by_atomics = by_atomics and table.query_gradient_by_atomics(call.shape)
     dq = torch.zeros(q.shape, dtype=torch.float32, device=device) if by_atomics else _like(q)
     # Without queries no program writes what the keys get.
     dk, dv = (_like(side) if lse.numel() else torch.zeros_like(side) for side in (k, v))
     table_grad, bias_grad = torch.zeros(0, device=device), torch.zeros(0, device=device)
     if table_grad_wanted:
         assert distance_bias is not None
+        slots = call.slots(call.q, table.backward_queries_tile(call.shape).queries)
         rows = (heads, slots) if deterministic else (heads,)
         table_grad = torch.zeros(*rows, distance_bias.shape[1], device=device)
     if bias_grad_wanted:
@@ -296,11 +302,9 @@ def attention_backward_op(
                 "lse": lse, "delta": _delta(grad, out, lse, lse_grad),
             }  # fmt: skip
             if k.numel():
-                _backward_keys(
-                    call, arguments, dk, dv, table_grad, bias_grad, slots, by_atomics, deterministic
-                )
+                _backward_keys(call, arguments, dk, dv, by_atomics)
             if not by_atomics:
-                _backward_queries(call, arguments)
+                _backward_queries(call, arguments, table_grad, bias_grad, deterministic)
     if by_atomics:
         dq = torch.mul(dq, scale, out=_like(q))
     if table_grad_wanted and deterministic:
@@ -324,18 +328,9 @@ def _delta(grad: Tensor, out: Tensor, lse: Tensor, lse_grad: Tensor | None) -> T
     return delta
 
 
-def _backward_keys(
-    call: _Call,
-    arguments: dict[str, Any],
-    dk: Tensor,
-    dv: Tensor,
-    table_grad: Tensor,
-    bias_grad: Tensor,
-    slots: int,
-    by_atomics: bool,
-    deterministic: bool,
-) -> None:
+def _backward_keys(call: _Call, arguments: dict[str, Any], dk: Tensor, dv: Tensor, by_atomics: bool) -> None:
     tile, kv_heads = table.backward_keys_tile(call.shape), dk.shape[-2]
+    slots = call.slots(call.k, tile.keys)
     tiles = [None] * 3
     if call.shape.hopper:
         columns = arguments["COLUMNS"]
@@ -349,22 +344,25 @@ def _backward_keys(
         tiles = [call.q] * 3
     attention_backward_keys[(slots * kv_heads,)](
         dk=dk, dv=dv, q_tiles=tiles[0], grad_tiles=tiles[1], dq_tiles=tiles[2],
-        plan=call.plan(call.cu_seqlens_k, call.cu_seqlens_q, slots, tile.keys),
-        table_grad=table_grad, bias_grad=bias_grad, kv_heads=kv_heads, n_slots=slots,
-        **_bias_arguments("bias_grad", bias_grad if bias_grad.numel() else None),
+        plan=call.plan(call.cu_seqlens_k, call.cu_seqlens_q, slots, tile.keys), kv_heads=kv_heads,
         dk_token=kv_heads * dk.shape[-1], dk_head=dk.shape[-1], dv_token=kv_heads * dv.shape[-1], dv_head=dv.shape[-1],
-        QUERIES=tile.queries, KEYS=tile.keys, TMA=tma, QUERY_GRAD=by_atomics, TABLE_GRAD=table_grad.numel() > 0,
-        BIAS_GRAD=bias_grad.numel() > 0, PRIVATE=deterministic, num_warps=tile.warps, num_stages=tile.stages,
-        **arguments,
+        QUERIES=tile.queries, KEYS=tile.keys, TMA=tma, QUERY_GRAD=by_atomics,
+        num_warps=tile.warps, num_stages=tile.stages, **arguments,
     )  # fmt: skip
 
 
-def _backward_queries(call: _Call, arguments: dict[str, Any]) -> None:
+def _backward_queries(
+    call: _Call, arguments: dict[str, Any], table_grad: Tensor, bias_grad: Tensor, deterministic: bool
+) -> None:
     tile, heads = table.backward_queries_tile(call.shape), call.q.shape[-2]
     slots = call.slots(call.q, tile.queries)
     attention_backward_queries[(slots * heads,)](
-        plan=call.plan(call.cu_seqlens_q, call.cu_seqlens_k, slots, tile.queries), heads=heads,
-        QUERIES=tile.queries, KEYS=tile.keys, num_warps=tile.warps, num_stages=tile.stages, **arguments,
+        plan=call.plan(call.cu_seqlens_q, call.cu_seqlens_k, slots, tile.queries), heads=heads, n_slots=slots,
+        table_grad=table_grad, bias_grad=bias_grad,
+        **_bias_arguments("bias_grad", bias_grad if bias_grad.numel() else None),
+        **_key_tiles(call, tile, arguments),
+        QUERIES=tile.queries, KEYS=tile.keys, TABLE_GRAD=table_grad.numel() > 0, BIAS_GRAD=bias_grad.numel() > 0,
+        PRIVATE=deterministic, num_warps=tile.warps, num_stages=tile.stages, **arguments,
     )  # fmt: skip
 
 
