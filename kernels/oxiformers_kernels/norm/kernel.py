@@ -25,25 +25,33 @@ LAYER, LLAMA, GEMMA = 0, 1, 2
 
 
 @triton.jit
-def _load_row(x, residual, offsets, residual_offsets, inside):
+def _load_row(x, residual, offsets, residual_offsets, inside, EVICTION: tl.constexpr):
     """x + residual, rounded to their dtype."""
-    values = tl.load(x + offsets, mask=inside, other=0.0)
+    values = tl.load(x + offsets, mask=inside, other=0.0, eviction_policy=EVICTION)
     if residual is not None:
-        added = tl.load(residual + residual_offsets, mask=inside, other=0.0)
+        added = tl.load(residual + residual_offsets, mask=inside, other=0.0, eviction_policy=EVICTION)
         values = (values.to(tl.float32) + added.to(tl.float32)).to(x.dtype.element_ty)
     return values
 
 
 @triton.jit
-def _scaled(normal, weight, bias, columns, inside, offset, dtype: tl.constexpr, KIND: tl.constexpr):
-    """The normalised row times weight (+ offset) plus bias; `dtype` is that of x."""
+def _load_parameter(parameter, columns, inside):
+    """Weight or bias, or None where there is none."""
+    values = parameter
+    if parameter is not None:
+        values = tl.load(parameter + columns, mask=inside, other=0.0, eviction_policy="evict_last")
+    return values
+
+
+@triton.jit
+def _scaled(normal, weight, bias, offset, dtype: tl.constexpr, KIND: tl.constexpr):
+    """The normalised row times weight (+ offset) plus bias, which are loaded; `dtype` is that of x."""
     if KIND == 1:
         normal = normal.to(dtype).to(tl.float32)
     if weight is not None:
-        factor = tl.load(weight + columns, mask=inside, other=0.0, eviction_policy="evict_last")
-        normal *= factor.to(tl.float32) + offset
+        normal *= weight.to(tl.float32) + offset
     if bias is not None:
-        normal += tl.load(bias + columns, mask=inside, other=0.0, eviction_policy="evict_last").to(tl.float32)
+        normal += bias.to(tl.float32)
     return normal
 
 
@@ -57,7 +65,15 @@ def _forward(
     columns = tl.arange(0, BLOCK)[None, :]
     row_inside, column_inside = rows < n_rows, columns < n_columns
     inside = row_inside & column_inside
-    values = _load_row(x, residual, rows * x_row + columns, rows * residual_row + columns, inside)
+    # Read once: what is written keeps the L2 cache.
+    values = _load_row(
+        x, residual, rows * x_row + columns, rows * residual_row + columns, inside, "evict_first"
+    )
+    # Asked for together with the row, and waited for once, where there are registers for all.
+    EARLY: tl.constexpr = KIND != 0 or BLOCK <= 4096
+    if EARLY:
+        factor = _load_parameter(weight, columns, column_inside)
+        shift = _load_parameter(bias, columns, column_inside)
     if residual is not None:
         tl.store(total + rows * n_columns + columns, values, mask=inside)
     values = values.to(tl.float32)
@@ -67,9 +83,10 @@ def _forward(
         values = tl.where(inside, values - average, 0.0)
     reciprocal = tl.rsqrt(tl.sum(values * values, axis=1)[:, None] / n_columns + eps)
     tl.store(deviation + rows, reciprocal, mask=row_inside)
-    result = _scaled(
-        values * reciprocal, weight, bias, columns, column_inside, offset, x.dtype.element_ty, KIND
-    )
+    if not EARLY:
+        factor = _load_parameter(weight, columns, column_inside)
+        shift = _load_parameter(bias, columns, column_inside)
+    result = _scaled(values * reciprocal, factor, shift, offset, x.dtype.element_ty, KIND)
     tl.store(out + rows * n_columns + columns, result.to(out.dtype.element_ty), mask=inside)
 
 
@@ -92,7 +109,7 @@ def _forward_wide(
     for start in range(0, n_columns, BLOCK):
         columns = start + block
         inside = columns < n_columns
-        values = _load_row(x, residual, columns, columns, inside)
+        values = _load_row(x, residual, columns, columns, inside, "")
         if residual is not None:
             tl.store(total + columns, values, mask=inside)
         values = values.to(tl.float32)
@@ -114,9 +131,10 @@ def _forward_wide(
     for start in range(0, n_columns, BLOCK):
         columns = start + block
         inside = columns < n_columns
-        values = _load_row(x, residual, columns, columns, inside).to(tl.float32)
+        factor, shift = _load_parameter(weight, columns, inside), _load_parameter(bias, columns, inside)
+        values = _load_row(x, residual, columns, columns, inside, "").to(tl.float32)
         normal = (values - center) * reciprocal
-        result = _scaled(normal, weight, bias, columns, inside, offset, x.dtype.element_ty, KIND)
+        result = _scaled(normal, factor, shift, offset, x.dtype.element_ty, KIND)
         tl.store(out + columns, result.to(out.dtype.element_ty), mask=inside)
 
 
@@ -274,16 +292,17 @@ class Tile(NamedTuple):
 
 
 def forward_tile(n_columns: int) -> Tile:
-    """1,024 elements a warp: a row of up to as many columns is reduced without a barrier.
+    """Four warps of 1,024 elements each, which share weight and bias among narrow rows; more warps for wide ones.
 
-    Rows that are no multiple of 16 are read element by element, with an address each in registers: half of everything.
+    Rows of a few thousand columns have 512 a warp: more loads are under way when the row is asked for. Rows that are no
+    multiple of 16 are read element by element, with an address each in registers: half of everything.
     """
     aligned = n_columns % 16 == 0
     if n_columns > (FORWARD_COLUMNS if aligned else FORWARD_COLUMNS // 2):
         return Tile(1, WIDE_BLOCK_COLUMNS, 8, whole=False)
-    share = 1024 if aligned else 512
     columns = triton.next_power_of_2(n_columns)
-    rows = max(1, share // columns)
+    share = 512 if not aligned or 1024 < columns <= 8192 else 1024
+    rows = max(1, 4 * share // columns)
     return Tile(rows, columns, rows * columns // share)
 
 
@@ -322,14 +341,8 @@ def rms_norm(
 
 @torch.library.custom_op("oxiformers_kernels::norm", mutates_args=())
 def norm_op(
-    x: Tensor,
-    residual: Tensor | None,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    eps: float,
-    offset: float,
-    kind: int,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    x: Tensor, residual: Tensor | None, weight: Tensor | None, bias: Tensor | None, eps: float, offset: float, kind: int,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """The forward launch: the result, x + residual, mean and 1 / standard deviation of each row (float32).
 
     The sum is empty without a residual, the mean is for RMSNorm.
@@ -412,14 +425,8 @@ def norm_backward_op(
 
 
 def _outputs(
-    x: Tensor,
-    residual: Tensor | None,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    eps: float,
-    offset: float,
-    kind: int,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    x: Tensor, residual: Tensor | None, weight: Tensor | None, bias: Tensor | None, eps: float, offset: float, kind: int,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     dtype = x.dtype if weight is None or kind != LLAMA else torch.promote_types(x.dtype, weight.dtype)
     rows = x.shape[:-1]
     return (
