@@ -341,7 +341,7 @@ def rms_norm(
 
 @torch.library.custom_op("oxiformers_kernels::norm", mutates_args=())
 def norm_op(
-    x: Tensor, residual: Tensor | None, weight: Tensor | None, bias: Tensor | None, eps: float, offset: float, kind: int,
+    x: Tensor, residual: Tensor | None, weight: Tensor | None, bias: Tensor | None, eps: float, offset: float, kind: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """The forward launch: the result, x + residual, mean and 1 / standard deviation of each row (float32).
 
@@ -425,7 +425,7 @@ def norm_backward_op(
 
 
 def _outputs(
-    x: Tensor, residual: Tensor | None, weight: Tensor | None, bias: Tensor | None, eps: float, offset: float, kind: int,
+    x: Tensor, residual: Tensor | None, weight: Tensor | None, bias: Tensor | None, eps: float, offset: float, kind: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     dtype = x.dtype if weight is None or kind != LLAMA else torch.promote_types(x.dtype, weight.dtype)
     rows = x.shape[:-1]
