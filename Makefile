@@ -44,7 +44,7 @@ develop: .venv/.core ## Create .venv with what oxiformers needs at run time and 
 test: develop .venv/.test .venv-457/.made .venv-523/.made ## Run every test: Rust, Python, kernels on the interpreter
 	cargo test --quiet --package oxiformers-core
 	$(BIN)/python -m pytest
-	TRITON_INTERPRET=1 $(BIN)/python -m pytest -m "interpreter and not gpu" tests/kernels
+	TRITON_INTERPRET=1 $(BIN)/python -m pytest -m "interpreter and not gpu" tests/kernels tests/layers
 
 .PHONY: parity
 parity: develop .venv/.test .venv-523/.made ## Compare tokenization with tokenizers: whole shared corpora, random cases
@@ -96,6 +96,10 @@ bench-env: wheel ## Create .venv-bench: our release wheels beside transformers 5
 .PHONY: bench
 bench: bench-env ## Run the benchmarks against the peers and append to benches/results (BENCH="names" for some)
 	.venv-bench/bin/python benches/run.py $(BENCH)
+
+.PHONY: bench-gpu
+bench-gpu: develop .venv/.test ## Measure the kernels on a GPU, into benches/results/kernels.jsonl (BENCH="names" for some)
+	$(BIN)/python benches/kernels/run.py $(BENCH)
 
 .PHONY: clean
 clean: ## Remove everything built, and the environments

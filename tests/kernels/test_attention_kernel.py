@@ -15,10 +15,15 @@ kernel = pytest.importorskip("oxiformers_kernels.attention.kernel", reason="trit
 
 pytestmark = pytest.mark.usefixtures("poisoned_empty")
 
-HEADS, KV_HEADS = 4, 2
-RAGGED = (33, 0, 5, 64, 1)
+HEADS, KV_HEADS = 2, 1
+RAGGED = (33, 0, 40, 1)
+#: Where the interpreter has seen half precision already.
+SLOW_DTYPES = [
+    torch.float32,
+    *(pytest.param(dtype, marks=pytest.mark.gpu) for dtype in (torch.float16, torch.bfloat16)),
+]
 #: (queries, keys) of each sequence: fewer, more, equally many, none of either.
-CROSS = ((33, 40), (0, 7), (5, 0), (64, 30), (1, 20))
+CROSS = ((20, 40), (0, 7), (5, 0), (40, 30), (1, 20))
 
 
 @pytest.fixture(autouse=True)
@@ -99,7 +104,7 @@ def biases(device: str, *names: str, reach: int = 9) -> dict[str, Tensor]:  # no
     every = {
         "alibi_slopes": lambda: torch.rand(HEADS, generator=generator),
         "distance_bias": lambda: torch.randn(HEADS, 2 * reach + 1, generator=generator),
-        "bias": lambda: torch.randn(5, HEADS, 64, 64, generator=generator),
+        "bias": lambda: torch.randn(4, HEADS, 40, 40, generator=generator),
     }
     return {name: every[name]().to(device) for name in names}
 
@@ -119,12 +124,12 @@ def test_keys_of_other_lengths(device: str, dtype: torch.dtype, causal: bool) ->
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_equally_long_sequences(device: str, dtype: torch.dtype) -> None:  # noqa: F811
-    Case(device, (40, 40), (50, 50), packed=False, causal=True, **biases(device, "distance_bias")).check(
+    Case(device, (33, 33), (40, 40), packed=False, causal=True, **biases(device, "distance_bias")).check(
         dtype
     )
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", SLOW_DTYPES)
 @pytest.mark.parametrize(
     "options",
     [
@@ -138,10 +143,10 @@ def test_equally_long_sequences(device: str, dtype: torch.dtype) -> None:  # noq
     ids=str,
 )
 def test_options(device: str, dtype: torch.dtype, options: dict[str, Any]) -> None:  # noqa: F811
-    Case(device, (70, 0, 5), (90, 3, 5), **options).check(dtype)
+    Case(device, (40, 0, 5), (50, 3, 5), **options).check(dtype)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", SLOW_DTYPES)
 @pytest.mark.parametrize("deterministic", [False, True])
 @pytest.mark.parametrize("name", ["alibi_slopes", "distance_bias", "bias"])
 def test_biases(device: str, dtype: torch.dtype, deterministic: bool, name: str) -> None:  # noqa: F811
@@ -151,10 +156,10 @@ def test_biases(device: str, dtype: torch.dtype, deterministic: bool, name: str)
 @pytest.mark.parametrize("reach", [0, 1, 40])
 def test_distances_near_and_far(device: str, reach: int) -> None:  # noqa: F811
     """Blocks wholly beyond the table on either side, partly, and a table that has one entry."""
-    Case(device, (100, 20), (110, 64), **biases(device, "distance_bias", reach=reach)).check(torch.float32)
+    Case(device, (70, 5), (80, 40), **biases(device, "distance_bias", reach=reach)).check(torch.float32)
 
 
-@pytest.mark.parametrize("shape", [(1, HEADS, 64, 64), (5, 1, 64, 64), (1, 1, 1, 64)], ids=str)
+@pytest.mark.parametrize("shape", [(1, HEADS, 40, 40), (4, 1, 40, 40), (1, 1, 1, 40)], ids=str)
 @pytest.mark.parametrize("deterministic", [False, True])
 def test_a_bias_that_is_shared(device: str, shape: tuple[int, ...], deterministic: bool) -> None:  # noqa: F811
     bias = torch.randn(shape, generator=torch.Generator().manual_seed(3)).to(device)
@@ -165,7 +170,7 @@ def test_everything_at_once(device: str) -> None:  # noqa: F811
     options = {"softcap": 3.0, "causal": True, "window": (30, 0), "dropout": 0.2, "seed": 5}
     named = biases(device, "alibi_slopes", "distance_bias", "bias")
     for deterministic in (False, True):
-        Case(device, (64, 33, 0), (64, 40, 9), **options, **named | {"bias": named["bias"][:3]}).check(
+        Case(device, (33, 20, 0), (40, 18, 9), **options, **named | {"bias": named["bias"][:3]}).check(
             torch.float32, deterministic
         )
 
@@ -258,7 +263,7 @@ def test_empty_inputs(device: str) -> None:  # noqa: F811
 
 
 def test_deterministic_gives_the_same_bits(device: str) -> None:  # noqa: F811
-    case = Case(device, (70, 64), **biases(device, "distance_bias"))
+    case = Case(device, (40, 33), **biases(device, "distance_bias"))
     first, second = (case.run("triton", torch.float32, True) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
@@ -304,7 +309,7 @@ def test_the_op_as_torch_sees_it(device: str) -> None:  # noqa: F811
 
 def test_one_graph_for_all_lengths(device: str) -> None:  # noqa: F811
     compiled = torch.compile(attention, fullgraph=True, dynamic=True, backend="eager")
-    for lengths in ((20, 9), (7, 33), (40, 40)):
+    for lengths in ((20, 9), (7, 33)):
         case = Case(device, lengths, size=16)
         ours = compiled(*case.sides, *case.ends, causal=True, backend="triton")
         plain = attention(*case.sides, *case.ends, causal=True, backend="torch")

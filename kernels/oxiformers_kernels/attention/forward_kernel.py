@@ -52,7 +52,8 @@ def _attend_block(
     PRECISION: tl.constexpr, UPCAST: tl.constexpr,
 ):  # fmt: skip
     """One block of keys into the running values `[M, Dv]`, peaks and sums `[M]` (in units of log 2)."""
-    if TMA and not MASKED:
+    if TMA:
+        # Rows beyond the sequence are its neighbour's; their products are masked below.
         keys = k_tiles.load([tile_row + start, k_column])
     else:
         keys = load_block(k, start, key_length, k_token, SIZE, COLUMNS, BLOCK, SIZE == COLUMNS, MASKED)
@@ -90,8 +91,10 @@ def _attend_block(
     if DROPOUT:
         kept = dropout_keeps(seed, (first_token + queries)[:, None], columns[None, :], head, threshold)
         probabilities = tl.where(kept, probabilities, 0.0)
-    if TMA and not MASKED:
+    if TMA:
         block = v_tiles.load([tile_row + start, v_column])
+        if MASKED:
+            block = tl.where((columns < key_length)[:, None], block, 0.0)
     else:
         block = load_block(
             v, start, key_length, v_token, V_SIZE, V_COLUMNS, BLOCK, V_SIZE == V_COLUMNS, MASKED

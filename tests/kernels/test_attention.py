@@ -1,0 +1,216 @@
+"""The attention op without Triton: its torch twin, its argument checks and its dispatch."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from oxiformers_kernels import dispatch
+from oxiformers_kernels.attention import attention, bucketed_distance_bias, ref, table
+from oxiformers_kernels.dispatch import BackendError, recorded
+
+ENDS = torch.tensor([0, 7, 7, 12], dtype=torch.int32)
+
+
+@pytest.fixture(autouse=True)
+def _no_choice_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OXIFORMERS_KERNELS", raising=False)
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+
+
+def sides(*leading: int, heads: int = 4, kv_heads: int = 2, size: int = 8, **options: Any) -> list[Tensor]:
+    torch.manual_seed(0)
+    return [torch.randn(*leading, number, size, **options) for number in (heads, kv_heads, kv_heads)]
+
+
+def by_sdpa(q: Tensor, k: Tensor, v: Tensor, ends: Tensor, **options: Any) -> Tensor:
+    """Sequence by sequence through torch's own attention."""
+    parts = []
+    for start, end in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True):
+        part = [side[start:end].transpose(0, 1).unsqueeze(0) for side in (q, k, v)]
+        parts.append(
+            F.scaled_dot_product_attention(*part, enable_gqa=True, **options).squeeze(0).transpose(0, 1)
+        )
+    return torch.cat(parts)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_packed_equals_each_sequence_by_itself(causal: bool) -> None:
+    q, k, v = sides(12)
+    expected = by_sdpa(q, k, v, ENDS, is_causal=causal)
+    torch.testing.assert_close(attention(q, k, v, ENDS, causal=causal), expected)
+    torch.testing.assert_close(attention(q, k, v, ENDS.long(), causal=causal, scale=8**-0.5), expected)
+
+
+def test_uniform_equals_packed() -> None:
+    q, k, v = sides(2, 6)
+    ends = torch.tensor([0, 6, 12])
+    out, lse = attention(q, k, v, causal=True, window=(3, -1), return_lse=True)
+    packed, packed_lse = attention(
+        *(side.flatten(0, 1) for side in (q, k, v)), ends, causal=True, window=(3, -1), return_lse=True
+    )
+    torch.testing.assert_close(out.flatten(0, 1), packed)
+    torch.testing.assert_close(lse.transpose(0, 1).flatten(1), packed_lse)
+
+
+def test_the_last_queries_of_more_keys() -> None:
+    """Bottom-right alignment: the last queries of a longer call see what they saw there."""
+    q, k, v = sides(1, 10)
+    whole = attention(q, k, v, causal=True, window=(4, 0))
+    torch.testing.assert_close(attention(q[:, 7:], k, v, causal=True, window=(4, 0)), whole[:, 7:])
+
+
+def test_biases_are_added_to_the_scores() -> None:
+    q, k, v = sides(1, 9, kv_heads=4)
+    slopes, table_ = torch.rand(4), torch.randn(4, 2 * 3 + 1)
+    distance = torch.arange(9) - torch.arange(9)[:, None]
+    dense = -slopes[:, None, None] * distance.abs() + table_[:, distance.clamp(-3, 3) + 3]
+    scores = torch.einsum("bqhd,bkhd->bhqk", q, k) / math.sqrt(8)
+    expected = (5.0 * torch.tanh(scores / 5.0) + dense).softmax(-1)
+    expected = torch.einsum("bhqk,bkhd->bqhd", expected, v)
+    out = attention(q, k, v, softcap=5.0, alibi_slopes=slopes, distance_bias=table_)
+    torch.testing.assert_close(out, expected)
+    torch.testing.assert_close(attention(q, k, v, softcap=5.0, bias=dense[None]), expected)
+
+
+def test_a_query_that_sees_nothing_gives_zero() -> None:
+    q, k, v = sides(12)
+    keys = torch.tensor([0, 0, 3, 5])
+    out, lse = attention(q, k[:5], v[:5], ENDS, keys, return_lse=True)
+    assert not out[:7].any() and out[7:].any(-1).all()
+    assert (lse[:, :7] == -torch.inf).all() and lse[:, 7:].isfinite().all()
+    causal = attention(q[:7], k[:2], v[:2], torch.tensor([0, 7]), torch.tensor([0, 2]), causal=True)
+    assert not causal[:5].any() and causal[5:].any(-1).all()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"causal": True, "window": (2, 0)}, {"softcap": 2.0}, {"dropout": 0.4, "seed": 3}],
+    ids=str,
+)
+def test_gradients_in_float64(options: dict[str, Any]) -> None:
+    q, k, v = (side.requires_grad_() for side in sides(12, size=3, dtype=torch.float64))
+    table_ = torch.randn(4, 5, dtype=torch.float64, requires_grad=True)
+    bias = torch.randn(1, 4, 7, 7, dtype=torch.float64, requires_grad=True)
+
+    def run(q: Tensor, k: Tensor, v: Tensor, table_: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        return attention(q, k, v, ENDS, distance_bias=table_, bias=bias, return_lse=True, **options)  # type: ignore[return-value]
+
+    assert torch.autograd.gradcheck(run, (q, k, v, table_, bias))
+
+
+def test_dropout_follows_its_seed() -> None:
+    q, k, v = sides(1, 64)
+    ones = torch.ones_like(v)
+    kept = attention(q * 0.0, k, ones, dropout=0.25, seed=5)
+    assert torch.equal(kept, attention(q * 0.0, k, ones, dropout=0.25, seed=torch.tensor([5])))
+    assert not torch.equal(kept, attention(q * 0.0, k, ones, dropout=0.25, seed=6))
+    assert abs(kept.mean().item() - 1.0) < 0.05
+    torch.manual_seed(1)
+    drawn = attention(q, k, v, dropout=0.25)
+    torch.manual_seed(1)
+    assert torch.equal(drawn, attention(q, k, v, dropout=0.25))
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_buckets(bidirectional: bool) -> None:
+    """Near distances have a bucket each, far ones share, those before and after the query have sides of their own."""
+    buckets = torch.arange(32.0)[:, None].expand(32, 2)
+    by_distance = bucketed_distance_bias(buckets, 128, bidirectional)
+    assert by_distance.shape == (2, 257)
+    before, after = by_distance[0, :128].flip(0), by_distance[0, 129:]
+    exact = 8 if bidirectional else 16
+    assert before[: exact - 1].tolist() == list(range(1, exact))
+    assert (before.diff() >= 0).all() and before[-1] == (15 if bidirectional else 31)
+    assert torch.equal(after, before + 16) if bidirectional else not after.any()
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        ({"q": torch.zeros(12, 4, 8).half()}, TypeError, "expected one floating dtype"),
+        ({"q": torch.zeros(12, 3, 8)}, ValueError, "3 query heads are no multiple of 2"),
+        ({"q": torch.zeros(12, 4, 6)}, ValueError, "do not fit each other"),
+        ({"q": torch.zeros(1, 12, 4, 8)}, ValueError, r"expected \[T, H, D\]"),
+        ({"cu_seqlens_q": None}, ValueError, r"expected \[B, S, H, D\]"),
+        ({"cu_seqlens_q": ENDS.float()}, ValueError, "expected int32 or int64"),
+        ({"cu_seqlens_k": ENDS[:3]}, ValueError, "has 4 entries, cu_seqlens_k 3"),
+        ({"alibi_slopes": torch.zeros(3)}, ValueError, r"expected float32 \[4\]"),
+        ({"distance_bias": torch.zeros(4, 4)}, ValueError, r"expected \[4, 2 \* R \+ 1\]"),
+        ({"bias": torch.zeros(4, 7, 7)}, ValueError, "expected floating"),
+        ({"dropout": 1.0}, ValueError, "dropout=1.0"),
+        ({"softcap": -1.0}, ValueError, "softcap=-1.0"),
+        ({"dropout": 0.1, "seed": torch.zeros(2)}, ValueError, "expected one int64"),
+        ({"backend": "cuda"}, ValueError, "expected one of auto, triton, torch"),
+    ],
+)
+def test_arguments_that_do_not_fit(change: dict[str, Any], error: type[Exception], words: str) -> None:
+    arguments: dict[str, Any] = dict(zip("qkv", sides(12), strict=True), cu_seqlens_q=ENDS)
+    with pytest.raises(error, match=words):
+        attention(**arguments | change)
+
+
+def test_which_implementation_runs() -> None:
+    q, k, v = sides(12)
+    with recorded() as choices:
+        attention(q, k, v, ENDS)
+        attention(q, k, v, ENDS, backend="torch")
+    assert [choice.backend for choice in choices] == ["torch", "torch"]
+    assert "Triton needs cuda" in choices[0].reason and choices[1].reason == "backend=torch"
+    with pytest.raises(BackendError, match="Triton needs cuda"):
+        attention(q, k, v, ENDS, backend="triton")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "size", "scale", "words"),
+    [
+        (torch.float64, 8, None, "float64"),
+        (torch.float32, 300, None, "heads up to 256"),
+        (torch.float32, 8, -1.0, "positive scale"),
+    ],
+)
+def test_what_the_kernel_does_not_take(
+    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, size: int, scale: float | None, words: str
+) -> None:
+    """Where Triton could run: the reason names what it cannot, and plain torch computes it."""
+    monkeypatch.setattr(dispatch, "triton_obstacle", lambda device: None)
+    q, k, v = sides(12, size=size, dtype=dtype)
+    with recorded() as choices:
+        out = attention(q, k, v, ENDS, scale=scale)
+    assert choices[0].backend == "torch" and words in choices[0].reason
+    torch.testing.assert_close(out, by_sdpa(q, k, v, ENDS, scale=scale))
+    with pytest.raises(BackendError, match=words):
+        attention(q, k, v, ENDS, scale=scale, backend="triton")
+
+
+def test_one_graph_for_equally_long_sequences() -> None:
+    compiled = torch.compile(attention, fullgraph=True, dynamic=True, backend="eager")
+    for tokens in (5, 9):
+        q, k, v = sides(2, tokens)
+        torch.testing.assert_close(compiled(q, k, v, causal=True), attention(q, k, v, causal=True))
+
+
+@pytest.mark.parametrize("columns", [16, 64, 128, 256])
+@pytest.mark.parametrize("float32", [False, True])
+@pytest.mark.parametrize("hopper", [False, True])
+def test_every_shape_has_a_tile(columns: int, float32: bool, hopper: bool) -> None:
+    """Sizes the products take; the diagonals of a bias by distance need no more queries than keys."""
+    for biased in (False, True):
+        for typical in (10, 1000):
+            for roomy in (hopper, True):
+                shape = table.Shape(columns, float32, biased, typical, hopper, roomy)
+                for choose in (table.forward_tile, table.backward_keys_tile, table.backward_queries_tile):
+                    tile = choose(shape)
+                    assert min(tile.queries, tile.keys) >= 16 and tile.warps in (4, 8) and tile.stages >= 1
+                if biased:
+                    tile = table.backward_queries_tile(shape)
+                    assert tile.queries <= tile.keys
+
+
+def test_distances_of_the_last_queries() -> None:
+    assert ref.distances(2, 3, torch.device("cpu")).tolist() == [[-1, 0, 1], [-2, -1, 0]]
