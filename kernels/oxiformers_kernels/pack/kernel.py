@@ -15,8 +15,8 @@ TILE_ELEMENTS = 4096
 COLUMNS = 1024
 INVERT_BLOCK = 1024
 WARPS = 4
-# Pooling: columns of a block, a 128-byte line of 16 bits each; the rows a program reads at a time, and how many of them a
-# thread adds up as they come: many loads are under way and few sums kept; the programs that keep a GPU busy.
+# Pooling: columns of a block, a 128-byte line of 16 bits each; the rows a program reads at a time, and how many of them
+# a thread adds up as they come: many loads are under way and few sums kept; the programs that keep a GPU busy.
 POOL_COLUMNS, POOL_ROWS, POOL_UNROLL, POOL_PROGRAMS = 64, 128, 8, 1024
 
 HOW = {"mean": 0, "first": 1, "last": 2}
