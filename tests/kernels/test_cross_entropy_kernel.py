@@ -16,11 +16,7 @@ from tests.kernels.support import DTYPES, assert_close_as_torch, device, poisone
 kernel = pytest.importorskip("oxiformers_kernels.cross_entropy.kernel", reason="triton is not installed")
 linear = pytest.importorskip("oxiformers_kernels.cross_entropy.linear", reason="triton is not installed")
 
-# Poisoned memory comes with torch's deterministic mode, which warns of what the twins use on a GPU.
-pytestmark = [
-    pytest.mark.usefixtures("poisoned_empty"),
-    pytest.mark.filterwarnings("ignore:.*deterministic"),
-]
+pytestmark = pytest.mark.usefixtures("poisoned_empty")
 
 EVERYTHING = {"label_smoothing": 0.1, "softcap": 4.0, "z_loss": 0.01}
 OPTIONS: dict[str, dict[str, Any]] = {

@@ -14,11 +14,7 @@ from tests.kernels.support import DTYPES, assert_close_as_torch, device, poisone
 
 kernel = pytest.importorskip("oxiformers_kernels.pack.kernel", reason="triton is not installed")
 
-# Poisoned memory comes with torch's deterministic mode, which warns of what the twins use on a GPU.
-pytestmark = [
-    pytest.mark.usefixtures("poisoned_empty"),
-    pytest.mark.filterwarnings("ignore:.*deterministic"),
-]
+pytestmark = pytest.mark.usefixtures("poisoned_empty")
 
 ODD = [1, 63, 100, pytest.param(2000, marks=pytest.mark.gpu)]
 

@@ -14,11 +14,7 @@ from tests.kernels.support import DTYPES, device, poisoned_empty  # noqa: F401
 
 kernel = pytest.importorskip("oxiformers_kernels.sampling.kernel", reason="triton is not installed")
 
-# Poisoned memory comes with torch's deterministic mode, which warns of what the twins use on a GPU.
-pytestmark = [
-    pytest.mark.usefixtures("poisoned_empty"),
-    pytest.mark.filterwarnings("ignore:.*deterministic"),
-]
+pytestmark = pytest.mark.usefixtures("poisoned_empty")
 
 PLAIN: dict[str, Any] = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
 SETTINGS: dict[str, dict[str, Any]] = {
