@@ -23,7 +23,7 @@ def row_offsets(rows, heads, queries, stride_batch, stride_head, stride_query, F
 @triton.jit
 def load_logits(
     x, mask, bias, columns, inside, x_stride, mask_stride, bias_stride, scale, lowest,
-    MASK: tl.constexpr, EVICTION: tl.constexpr = "",
+    MASK: tl.constexpr, EVICTION: tl.constexpr,
 ):  # fmt: skip
     """x * scale + bias + mask in float32, -inf outside of the row and where removed. `x`, `mask`, `bias`: row pointers.
 
