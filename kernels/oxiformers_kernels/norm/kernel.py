@@ -35,24 +35,21 @@ def _load_row(x, residual, offsets, residual_offsets, inside, EVICTION: tl.const
 
 
 @triton.jit
-def _load_parameter(parameter, columns, inside):
-    """Weight or bias, or None where there is none."""
-    values = parameter
+def _load_parameter(parameter, columns, inside, missing):
+    """Weight or bias in float32, or `missing` where there is none."""
+    values = missing
     if parameter is not None:
         values = tl.load(parameter + columns, mask=inside, other=0.0, eviction_policy="evict_last")
+        values = values.to(tl.float32)
     return values
 
 
 @triton.jit
 def _scaled(normal, weight, bias, offset, dtype: tl.constexpr, KIND: tl.constexpr):
-    """The normalised row times weight (+ offset) plus bias, which are loaded; `dtype` is that of x."""
+    """The normalised row times weight (+ offset) plus bias, both in float32; `dtype` is that of x."""
     if KIND == 1:
         normal = normal.to(dtype).to(tl.float32)
-    if weight is not None:
-        normal *= weight.to(tl.float32) + offset
-    if bias is not None:
-        normal += bias.to(tl.float32)
-    return normal
+    return normal * (weight + offset) + bias
 
 
 @triton.jit
@@ -72,8 +69,8 @@ def _forward(
     # Asked for together with the row, and waited for once, where there are registers for all.
     EARLY: tl.constexpr = KIND != 0 or BLOCK <= 4096
     if EARLY:
-        factor = _load_parameter(weight, columns, column_inside)
-        shift = _load_parameter(bias, columns, column_inside)
+        factor = _load_parameter(weight, columns, column_inside, 1.0 - offset)
+        shift = _load_parameter(bias, columns, column_inside, 0.0)
     if residual is not None:
         tl.store(total + rows * n_columns + columns, values, mask=inside)
     values = values.to(tl.float32)
@@ -84,8 +81,8 @@ def _forward(
     reciprocal = tl.rsqrt(tl.sum(values * values, axis=1)[:, None] / n_columns + eps)
     tl.store(deviation + rows, reciprocal, mask=row_inside)
     if not EARLY:
-        factor = _load_parameter(weight, columns, column_inside)
-        shift = _load_parameter(bias, columns, column_inside)
+        factor = _load_parameter(weight, columns, column_inside, 1.0 - offset)
+        shift = _load_parameter(bias, columns, column_inside, 0.0)
     result = _scaled(values * reciprocal, factor, shift, offset, x.dtype.element_ty, KIND)
     tl.store(out + rows * n_columns + columns, result.to(out.dtype.element_ty), mask=inside)
 
@@ -131,7 +128,8 @@ def _forward_wide(
     for start in range(0, n_columns, BLOCK):
         columns = start + block
         inside = columns < n_columns
-        factor, shift = _load_parameter(weight, columns, inside), _load_parameter(bias, columns, inside)
+        factor = _load_parameter(weight, columns, inside, 1.0 - offset)
+        shift = _load_parameter(bias, columns, inside, 0.0)
         values = _load_row(x, residual, columns, columns, inside, "").to(tl.float32)
         normal = (values - center) * reciprocal
         result = _scaled(normal, factor, shift, offset, x.dtype.element_ty, KIND)
