@@ -299,7 +299,7 @@ def forward_tile(n_columns: int) -> Tile:
     if n_columns > (FORWARD_COLUMNS if aligned else FORWARD_COLUMNS // 2):
         return Tile(1, WIDE_BLOCK_COLUMNS, 8, whole=False)
     columns = triton.next_power_of_2(n_columns)
-    share = 512 if not aligned or 1024 < columns <= 8192 else 1024
+    share = 512 if not aligned or 1024 < columns <= 4096 else 1024
     rows = max(1, 4 * share // columns)
     return Tile(rows, columns, rows * columns // share)
 
