@@ -42,7 +42,8 @@ def _statistics(
             bias_column,
             scale,
             lowest,
-            MASK, "",
+            MASK,
+            "",
         )
         peak = tl.maximum(peaks, tl.max(logits, axis=0))
         shift = tl.where(peak == float("-inf"), 0.0, peak)
@@ -78,7 +79,8 @@ def _write(
             bias_column,
             scale,
             lowest,
-            MASK, "",
+            MASK,
+            "",
         )
         result = logits - subtracted if LOG else tl.exp(logits - shift) * factor
         result = result.to(out.dtype.element_ty)
