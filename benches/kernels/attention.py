@@ -138,7 +138,7 @@ def uniform(shape: Shape, backward: bool) -> KernelCase:
     batch, heads = TOKENS // shape.length, HIDDEN // shape.head
     q, k, v, weight = (draw(batch, shape.length, heads, shape.head) for _ in range(4))
     forwards: dict[str, Forward] = {
-        "oxiformers": lambda q, k, v: attention(q, k, v, causal=shape.causal),
+        "oxiformers": lambda q, k, v: attention(q, k, v, causal=shape.causal, backend="triton"),
         "torch FLASH_ATTENTION": pinned(SDPBackend.FLASH_ATTENTION, is_causal=shape.causal),
         "torch CUDNN_ATTENTION": pinned(SDPBackend.CUDNN_ATTENTION, is_causal=shape.causal),
     }

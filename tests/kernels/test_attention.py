@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -200,16 +201,14 @@ def test_one_graph_for_equally_long_sequences() -> None:
 @pytest.mark.parametrize("hopper", [False, True])
 def test_every_shape_has_a_tile(columns: int, float32: bool, hopper: bool) -> None:
     """Sizes the products take; the diagonals of a bias by distance need no more queries than keys."""
-    for biased in (False, True):
-        for typical in (10, 1000):
-            for roomy in (hopper, True):
-                shape = table.Shape(columns, float32, biased, typical, hopper, roomy)
-                for choose in (table.forward_tile, table.backward_keys_tile, table.backward_queries_tile):
-                    tile = choose(shape)
-                    assert min(tile.queries, tile.keys) >= 16 and tile.warps in (4, 8) and tile.stages >= 1
-                if biased:
-                    tile = table.backward_queries_tile(shape)
-                    assert tile.queries <= tile.keys
+    for biased, dropout, typical in itertools.product((False, True), (False, True), (10, 1000)):
+        shape = table.Shape(columns, float32, biased, dropout, typical, hopper)
+        for choose in (table.forward_tile, table.backward_keys_tile, table.backward_queries_tile):
+            tile = choose(shape)
+            assert min(tile.queries, tile.keys) >= 16 and tile.warps in (4, 8) and tile.stages >= 1
+        if biased:
+            tile = table.backward_queries_tile(shape)
+            assert tile.queries <= tile.keys
 
 
 def test_distances_of_the_last_queries() -> None:

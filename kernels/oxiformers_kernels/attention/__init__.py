@@ -1,20 +1,23 @@
-"""Attention over packed or equally long sequences, with every bias these models use: checks, and picks the implementation."""
+"""Attention over packed or equally long sequences, with every bias these models use: checks, and the choice."""
 
 from __future__ import annotations
 
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from oxiformers_kernels.attention import ref
 from oxiformers_kernels.attention.ref import Biases, Options, bucketed_distance_bias
-from oxiformers_kernels.dispatch import Backend, choose
+from oxiformers_kernels.device import capability
+from oxiformers_kernels.dispatch import Backend, Choice, choose
 
-__all__ = ["attention", "bucketed_distance_bias"]
+__all__ = ["attention", "attention_choice", "bucketed_distance_bias"]
 
 KERNEL_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 LARGEST_HEAD = 256
+CUDNN = "torch's call to cuDNN takes less for equally long sequences on this GPU"
 
 
 def attention(
@@ -37,7 +40,7 @@ def attention(
     return_lse: bool = False,
     backend: Backend | None = None,
 ) -> Tensor | tuple[Tensor, Tensor]:
-    """softmax(scores) @ v within each sequence, differentiable in q, k, v, `distance_bias`, `bias`, and through the log-sum-exp.
+    """softmax(scores) @ v within each sequence, differentiable in q, k, v, both biases, and through the log-sum-exp.
 
     Query i of Lq stands at position i + Lk - Lq among Lk keys: the queries are the last of the keys' positions. A query
     that sees no key gives 0, and a sequence may be empty on either side.
@@ -45,9 +48,11 @@ def attention(
     Args:
         q: `[T, H, D]`, the tokens of all sequences one after another, or `[B, S, H, D]`, equally long ones. float16,
             bfloat16, float32 or float64, any strides.
-        k, v: `[Tk, Hkv, D]` and `[Tk, Hkv, Dv]`, or `[B, Sk, Hkv, D(v)]`; H is a multiple of Hkv (grouped heads, arXiv:2305.13245).
-        cu_seqlens_q, cu_seqlens_k: int32 or int64 `[B + 1]` on the device, where each packed sequence begins, and the end;
-            the keys' are the queries' own where not given. Their values are not checked, that would wait for the device.
+        k, v: `[Tk, Hkv, D]` and `[Tk, Hkv, Dv]`, or `[B, Sk, Hkv, D(v)]`; H is a multiple of Hkv (grouped heads,
+            arXiv:2305.13245).
+        cu_seqlens_q, cu_seqlens_k: int32 or int64 `[B + 1]` on the device, where each packed sequence begins, and the
+            end; the keys' are the queries' own where not given. Their values are not checked: the device would be
+            waited for.
         causal: a query sees no key after its own position.
         window: (left, right): a query sees keys from `left` before to `right` after its position; -1 is without limit.
             A model's sliding window of w tokens is (w - 1, 0).
@@ -59,12 +64,14 @@ def attention(
         bias: `[B or 1, H or 1, Lq, Lk]`, added; for packed sequences padded to the longest (sizes 1 are shared by all).
         dropout: probability of dropping a probability.
         seed: of the dropout, a number or an int64 tensor of one element; drawn from torch's generator where not given.
-        deterministic: the backward gives the same bits each time, at some cost; torch's own setting by default.
+        deterministic: the gradients of biases have the same bits each time, at some cost (those of q, k and v always
+            have); torch's own setting by default.
         return_lse: the log-sum-exp of the scores is returned too.
         backend: `auto`, `triton` or `torch`; None follows the environment variable OXIFORMERS_KERNELS.
 
     Returns:
-        `[..., H, Dv]` in the dtype of `q`; with `return_lse` also float32 `[H, T]` or `[B, H, S]` (float64 for float64).
+        `[..., H, Dv]` in the dtype of `q`; with `return_lse` also float32 `[H, T]` or `[B, H, S]` (float64 for
+        float64).
 
     Raises:
         TypeError, ValueError: arguments that do not fit each other; the message names them.
@@ -82,7 +89,15 @@ def attention(
         raise ValueError(
             f"attention: softcap={softcap} and dropout={dropout}, expected at least 0, and [0, 1)"
         )
-    choice = choose("attention", backend, q.device, _unsupported(q, v, options.scale))
+    square = right != 0 or q.shape[1] == k.shape[1]
+    plain = cu_seqlens_q is None and not any(bias is not None for bias in biases)
+    plain = plain and square and left == -1 and right in (-1, 0) and not (softcap or dropout or return_lse)
+    choice = attention_choice(q, v, scale=options.scale, plain=plain, backend=backend)
+    if plain and choice.reason.endswith(CUDNN):
+        sides = (side.transpose(1, 2) for side in (q, k, v))
+        return F.scaled_dot_product_attention(*sides, is_causal=right == 0, scale=options.scale).transpose(
+            1, 2
+        )
     seeds = _seed(seed, q.device) if dropout else None
     if choice.backend == "torch":
         out, lse = ref.attention(q, k, v, cu_seqlens_q, cu_seqlens_k, biases, options, seeds)
@@ -97,6 +112,35 @@ def attention(
     return (out, lse) if return_lse else out
 
 
+def attention_choice(
+    q: Tensor, v: Tensor, *, scale: float | None = None, plain: bool = False, backend: Backend | None = None
+) -> Choice:
+    """Which implementation `attention` runs for such arguments, and why.
+
+    Args:
+        q, v, scale, backend: as `attention` takes them.
+        plain: equally long sequences, all of whose scores count or those of a causal square, without any bias, softcap,
+            dropout or log-sum-exp: what torch has a fused call for.
+
+    Raises:
+        ValueError, BackendError: as `attention`.
+    """
+    return choose("attention", backend, q.device, _unsupported(q, v, scale), _slower(q, v) if plain else None)
+
+
+def _slower(q: Tensor, v: Tensor) -> str | None:
+    """Why torch's own fused call is the faster one (benches/results/kernels.jsonl), or None."""
+    measured = q.shape[-1] == v.shape[-1] and q.shape[-1] in (64, 128) and q.shape[-2] == v.shape[-2]
+    if (
+        measured
+        and q.is_cuda
+        and q.dtype in (torch.float16, torch.bfloat16)
+        and capability(q.device) == (9, 0)
+    ):
+        return CUDNN
+    return None
+
+
 def _seed(seed: Tensor | int | None, device: torch.device) -> Tensor:
     if seed is None:
         return torch.randint(2**62, (1,), dtype=torch.int64, device=device)
@@ -107,12 +151,12 @@ def _seed(seed: Tensor | int | None, device: torch.device) -> Tensor:
     return seed.to(device)
 
 
-def _unsupported(q: Tensor, v: Tensor, scale: float) -> str | None:
+def _unsupported(q: Tensor, v: Tensor, scale: float | None) -> str | None:
     if q.dtype not in KERNEL_DTYPES:
         return f"the kernel takes float16, bfloat16 and float32, q is {q.dtype}"
     if max(q.shape[-1], v.shape[-1]) > LARGEST_HEAD:
         return f"the kernel takes heads up to {LARGEST_HEAD}, these are {q.shape[-1]} and {v.shape[-1]}"
-    if not scale > 0.0:
+    if scale is not None and not scale > 0.0:
         return f"the kernel takes a positive scale, this is {scale}"
     return None
 

@@ -1,8 +1,8 @@
 """Attention's backward in Triton, from the side of the keys: one program a tile of keys, over the queries that see it.
 
-Scores are computed transposed, `[keys, queries]`, so that probabilities and their gradients enter the products with queries
-and output gradients straight from registers. The queries' gradient is added to float32 memory on the way (five products
-a tile), or left to backward_query_kernel (seven products, no atomics).
+Scores are computed transposed, `[keys, queries]`, so that probabilities and their gradients enter the products with
+queries and output gradients straight from registers. The gradient of the queries is backward_query_kernel's: two
+products are computed twice, but no memory is added to by several programs, which took longer and gave other bits.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from oxiformers_kernels.attention.forward_kernel import load_block
 from oxiformers_kernels.attention.scores_kernel import (
     LOG2E,
     UNSPECIALIZED,
+    beginning,
     biased_scores,
     dropout_keeps,
     find_tile,
@@ -46,27 +47,26 @@ def attention_delta(
 
 @triton.jit
 def load_rows_state(lse, delta, rows, length):
-    """The log-sum-exp in units of log 2 and delta of query rows; +inf, so no probability, where nothing was seen."""
+    """The log-sum-exp and delta of query rows; the former +inf, so no probability, where nothing was seen."""
     inside = rows < length
     sums = tl.load(lse + rows, mask=inside, other=float("inf"))
-    sums = tl.where(sums == float("-inf"), float("inf"), sums) * LOG2E
+    sums = tl.where(sums == float("-inf"), float("inf"), sums)
     return sums, tl.load(delta + rows, mask=inside, other=0.0)
 
 
 @triton.jit
 def _query_block(
-    dk, dv, k, v, q, grad, lse, delta, dq, start, far_bias,
-    q_tiles, grad_tiles, dq_tiles, tile_row,
-    key_rows, key_inside, past, query_length, q_token, grad_token, dq_token, head,
-    scale, softcap, slope, table, reach, bias, bias_query, bias_key, bias_queries, bias_keys, left, right, seed, keep_share, threshold, first_token,
+    dk, dv, k, v, q, grad, lse, delta, start, far_bias,
+    q_tiles, grad_tiles, tile_row,
+    key_rows, key_inside, past, query_length, q_token, grad_token, head,
+    scale, softcap, slope, table, reach, bias, bias_query, bias_key, bias_queries, bias_keys, left, right, seed,
+    keep_share, threshold, first_token,
     SIZE: tl.constexpr, V_SIZE: tl.constexpr, COLUMNS: tl.constexpr, V_COLUMNS: tl.constexpr,
     QUERIES: tl.constexpr, KEYS: tl.constexpr, MASKED: tl.constexpr, NEAR: tl.constexpr, TMA: tl.constexpr,
     LEFT: tl.constexpr, RIGHT: tl.constexpr, SOFTCAP: tl.constexpr, ALIBI: tl.constexpr, DISTANCE: tl.constexpr,
-    BIAS: tl.constexpr, DROPOUT: tl.constexpr, QUERY_GRAD: tl.constexpr,
-    PRECISION: tl.constexpr, UPCAST: tl.constexpr,
+    BIAS: tl.constexpr, DROPOUT: tl.constexpr, PRECISION: tl.constexpr, UPCAST: tl.constexpr,
 ):  # fmt: skip
     """One block of queries into the gradients of a tile of keys and values, `[KEYS, D]`."""
-    EARLY: tl.constexpr = k.dtype != tl.float32 and not (SOFTCAP or ALIBI or DISTANCE or BIAS or DROPOUT)
     if TMA and not MASKED:
         queries = q_tiles.load([tile_row + start, head * SIZE])
         grads = grad_tiles.load([tile_row + start, head * V_SIZE])
@@ -81,78 +81,55 @@ def _query_block(
     sums, means = load_rows_state(lse, delta, rows, query_length)
     distance = key_rows[:, None] - (rows + past)[None, :]
     visible = key_inside[:, None] & (rows < query_length)[None, :]
-    bend = 1.0
-    if EARLY:
-        # Products begin at what is subtracted from them: it then needs no registers beside them.
-        products = tl.dot(
-            k, tl.trans(queries), tl.broadcast_to((sums * (-1.0 / (scale * LOG2E)))[None, :], [KEYS, QUERIES])
-        )
-        probabilities = tl.exp2(products * (scale * LOG2E))
-    else:
+    offsets = rows.to(tl.int64)[None, :] * bias_query + key_rows[:, None] * bias_key
+    bias_inside = visible & (rows < bias_queries)[None, :] & (key_rows < bias_keys)[:, None]
+    if SOFTCAP:
         products = tl.dot(k, tl.trans(queries), input_precision=PRECISION)
-        offsets = rows.to(tl.int64)[None, :] * bias_query + key_rows[:, None] * bias_key
-        bias_inside = visible & (rows < bias_queries)[None, :] & (key_rows < bias_keys)[:, None]
         scores, bend = biased_scores(
             products, distance, far_bias, scale, softcap, slope, table, reach, bias, offsets, bias_inside,
             SOFTCAP, ALIBI, DISTANCE, NEAR, BIAS,
         )  # fmt: skip
-        probabilities = tl.exp2(scores - sums[None, :])
+        probabilities = tl.exp2(scores - (sums * LOG2E)[None, :])
+    else:
+        products = beginning(
+            distance, far_bias, sums[None, :], scale, slope, table, reach, bias, offsets, bias_inside,
+            ALIBI, DISTANCE, NEAR, BIAS,
+        )  # fmt: skip
+        products = tl.dot(k, tl.trans(queries), products, input_precision=PRECISION)
+        probabilities = tl.exp2(products * (scale * LOG2E))
     if MASKED:
         probabilities = tl.where(keeps(distance, left, right, LEFT, RIGHT, visible), probabilities, 0.0)
     weighted = probabilities
-    if EARLY:
-        products = tl.dot(v, tl.trans(grads), tl.broadcast_to(-means[None, :], [KEYS, QUERIES]))
-    else:
-        products = tl.dot(v, tl.trans(grads), input_precision=PRECISION)
     if DROPOUT:
         kept = dropout_keeps(seed, (first_token + rows)[None, :], key_rows[:, None], head, threshold)
-        weighted = tl.where(kept, probabilities / keep_share, 0.0)
-        products = tl.where(kept, products / keep_share, 0.0)
+        weighted = tl.where(kept, probabilities, 0.0)
+        products = tl.dot(v, tl.trans(grads), input_precision=PRECISION)
+        products = tl.where(kept, products / keep_share, 0.0) - means[None, :]
+    else:
+        products = tl.zeros_like(distance).to(tl.float32) - means[None, :]
+        products = tl.dot(v, tl.trans(grads), products, input_precision=PRECISION)
     dv = tl.dot(weighted.to(grads.dtype), grads, dv, input_precision=PRECISION)
-    if not EARLY:
-        products -= means[None, :]
     score_grads = probabilities * products
     if SOFTCAP:
         score_grads *= bend
     narrow = score_grads.to(queries.dtype)
     dk = tl.dot(narrow, queries, dk, input_precision=PRECISION)
-    if QUERY_GRAD:
-        contribution = tl.dot(tl.trans(narrow), k, input_precision=PRECISION)
-        columns = tl.arange(0, COLUMNS)
-        pointers = (
-            dq
-            + tl.cast(start, tl.int64) * dq_token
-            + tl.arange(0, QUERIES)[:, None] * dq_token
-            + columns[None, :]
-        )
-        if TMA:
-            # Rows beyond the sequence get zeros added: their probabilities are 0.
-            dq_tiles.atomic_add([tile_row + start, head * SIZE], contribution)
-        elif MASKED or SIZE != COLUMNS:
-            inside = (rows < query_length)[:, None] & (columns < SIZE)[None, :]
-            tl.atomic_add(pointers, contribution, mask=inside, sem="relaxed")
-        else:
-            tl.atomic_add(pointers, contribution, sem="relaxed")
     return dk, dv
 
 
 @triton.jit(do_not_specialize=UNSPECIALIZED)
 def attention_backward_keys(
-    q, k, v, grad, lse, delta, dq, dk, dv, q_tiles, grad_tiles, dq_tiles, plan, table, bias, slopes, seeds,
+    q, k, v, grad, lse, delta, dk, dv, q_tiles, grad_tiles, plan, table, bias, slopes, seeds,
     scale, softcap, keep_share, threshold, reach, left, right,
     kv_heads, group, n_tokens, n_sequences, query_length, key_length,
     q_batch, q_token, q_head, k_batch, k_token, k_head, v_batch, v_token, v_head, grad_token, grad_head,
-    dq_token, dq_head, dk_token, dk_head, dv_token, dv_head, bias_batch, bias_head, bias_query, bias_key, bias_queries, bias_keys,
+    dk_token, dk_head, dv_token, dv_head, bias_batch, bias_head, bias_query, bias_key, bias_queries, bias_keys,
     SIZE: tl.constexpr, V_SIZE: tl.constexpr, COLUMNS: tl.constexpr, V_COLUMNS: tl.constexpr,
     QUERIES: tl.constexpr, KEYS: tl.constexpr, PACKED: tl.constexpr, TMA: tl.constexpr,
     LEFT: tl.constexpr, RIGHT: tl.constexpr, SOFTCAP: tl.constexpr, ALIBI: tl.constexpr, DISTANCE: tl.constexpr,
-    BIAS: tl.constexpr, DROPOUT: tl.constexpr, QUERY_GRAD: tl.constexpr,
-    PRECISION: tl.constexpr, UPCAST: tl.constexpr,
+    BIAS: tl.constexpr, DROPOUT: tl.constexpr, PRECISION: tl.constexpr, UPCAST: tl.constexpr,
 ):  # fmt: skip
-    """dk `[Tk, Hkv, D]`, dv `[Tk, Hkv, Dv]`; a program does KEYS rows of a key head, over all its query heads.
-
-    dq float32 `[T, H, D]`, zero before, is added to where QUERY_GRAD, without the scale.
-    """
+    """dk `[Tk, Hkv, D]`, dv `[Tk, Hkv, Dv]`; a program does KEYS rows of a key head, over all its query heads."""
     _, sequence, kv_head, first, k_start, key_length, q_start, query_length = find_tile(
         plan, kv_heads, key_length, query_length, n_sequences, KEYS, PACKED
     )
@@ -186,12 +163,11 @@ def attention_backward_keys(
         # Seen from a key, queries far after it are to its left, those far before it to its right.
         near_low, near_high = near_range(first - past, last, full_low, full_high, reach, QUERIES)
 
-    for member in range(0, group):
+    for member in range(group):
         head = kv_head * group + member
         head64 = head.to(tl.int64)
         q_rows = side(q, sequence, q_start, head, q_batch, q_token, q_head, PACKED)
         grad_rows = side(grad, sequence, q_start, head, 0, grad_token, grad_head, True)
-        dq_rows = side(dq, sequence, q_start, head, 0, dq_token, dq_head, True)
         lse_rows = lse + head64 * n_tokens + q_start
         delta_rows = delta + head64 * n_tokens + q_start
         slope = 0.0
@@ -214,44 +190,49 @@ def attention_backward_keys(
                 start = tl.where(before, start, start - near_low + near_high)
                 key_grads, value_grads = _query_block(
                     key_grads, value_grads, keys, values, q_rows, grad_rows, lse_rows, delta_rows,
-                    dq_rows, start, tl.where(before, far_right, far_left),
-                    q_tiles, grad_tiles, dq_tiles, q_start,
-                key_rows, key_inside, past, query_length, q_token, grad_token, dq_token, head,
-                    scale, softcap, slope, table_row, reach, bias_rows, bias_query, bias_key, bias_queries, bias_keys, left, right,
+                    start, tl.where(before, far_right, far_left),
+                    q_tiles, grad_tiles, q_start,
+                key_rows, key_inside, past, query_length, q_token, grad_token, head,
+                    scale, softcap, slope, table_row, reach, bias_rows, bias_query, bias_key, bias_queries, bias_keys,
+                    left, right,
                     seed, keep_share, threshold, q_start,
                     SIZE, V_SIZE, COLUMNS, V_COLUMNS, QUERIES, KEYS, False, False, TMA, LEFT, RIGHT,
-                    SOFTCAP, ALIBI, DISTANCE, BIAS, DROPOUT, QUERY_GRAD,
+                    SOFTCAP, ALIBI, DISTANCE, BIAS, DROPOUT,
                     PRECISION, UPCAST,
                 )  # fmt: skip
         # Both gradients fill most registers: what could be computed before the loops is computed in them.
         for start in tl.range(near_low, near_high, QUERIES, disable_licm=True):
             key_grads, value_grads = _query_block(
                 key_grads, value_grads, keys, values, q_rows, grad_rows, lse_rows, delta_rows,
-                dq_rows, start, 0.0,
-                q_tiles, grad_tiles, dq_tiles, q_start,
-                key_rows, key_inside, past, query_length, q_token, grad_token, dq_token, head,
-                scale, softcap, slope, table_row, reach, bias_rows, bias_query, bias_key, bias_queries, bias_keys, left, right,
+                start, 0.0,
+                q_tiles, grad_tiles, q_start,
+                key_rows, key_inside, past, query_length, q_token, grad_token, head,
+                scale, softcap, slope, table_row, reach, bias_rows, bias_query, bias_key, bias_queries, bias_keys,
+                left, right,
                 seed, keep_share, threshold, q_start,
                 SIZE, V_SIZE, COLUMNS, V_COLUMNS, QUERIES, KEYS, False, True, TMA, LEFT, RIGHT,
-                SOFTCAP, ALIBI, DISTANCE, BIAS, DROPOUT, QUERY_GRAD,
+                SOFTCAP, ALIBI, DISTANCE, BIAS, DROPOUT,
                 PRECISION, UPCAST,
             )  # fmt: skip
         masked_blocks = (full_low - low) // QUERIES + (
             tl.maximum(high - full_high, 0) + QUERIES - 1
         ) // QUERIES
-        for index in tl.range(0, masked_blocks, num_stages=1, disable_licm=True):
+        for index in tl.range(masked_blocks, num_stages=1, disable_licm=True):
             key_grads, value_grads = _query_block(
                 key_grads, value_grads, keys, values, q_rows, grad_rows, lse_rows, delta_rows,
-                dq_rows, masked_block(index, low, full_low, full_high, QUERIES, RIGHT), 0.0,
-                q_tiles, grad_tiles, dq_tiles, q_start,
-                key_rows, key_inside, past, query_length, q_token, grad_token, dq_token, head,
-                scale, softcap, slope, table_row, reach, bias_rows, bias_query, bias_key, bias_queries, bias_keys, left, right,
+                masked_block(index, low, full_low, full_high, QUERIES, RIGHT), 0.0,
+                q_tiles, grad_tiles, q_start,
+                key_rows, key_inside, past, query_length, q_token, grad_token, head,
+                scale, softcap, slope, table_row, reach, bias_rows, bias_query, bias_key, bias_queries, bias_keys,
+                left, right,
                 seed, keep_share, threshold, q_start,
                 SIZE, V_SIZE, COLUMNS, V_COLUMNS, QUERIES, KEYS, True, True, TMA, LEFT, RIGHT,
-                SOFTCAP, ALIBI, DISTANCE, BIAS, DROPOUT, QUERY_GRAD,
+                SOFTCAP, ALIBI, DISTANCE, BIAS, DROPOUT,
                 PRECISION, UPCAST,
             )  # fmt: skip
 
+    if DROPOUT:
+        value_grads /= keep_share
     dk = side(dk, sequence, k_start, kv_head, 0, dk_token, dk_head, True)
     dv = side(dv, sequence, k_start, kv_head, 0, dv_token, dv_head, True)
     columns, v_columns = tl.arange(0, COLUMNS)[None, :], tl.arange(0, V_COLUMNS)[None, :]

@@ -1,4 +1,4 @@
-"""Attention's backward in Triton, from the side of the queries: their gradient without atomics, always the same bits."""
+"""Attention's backward in Triton, from the side of the queries: their gradient, and those of the biases."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import triton.language as tl
 from oxiformers_kernels.attention.backward_kernel import load_rows_state
 from oxiformers_kernels.attention.forward_kernel import load_block
 from oxiformers_kernels.attention.scores_kernel import (
+    LOG2E,
     UNSPECIALIZED,
+    beginning,
     biased_scores,
     dropout_keeps,
     find_tile,
@@ -63,12 +65,15 @@ def _add(pointers, values, inside, PRIVATE: tl.constexpr):
 
 @triton.jit
 def _key_block(
-    dq, left_sum, right_sum, q, grad, sums, means, k, v, k_tiles, v_tiles, tile_row, k_column, v_column, table_grad, bias_grad,
+    dq, left_sum, right_sum, q, grad, sums, means, k, v, k_tiles, v_tiles, tile_row, k_column, v_column, table_grad,
+    bias_grad,
     start, far_bias, left_side, positions, queries, query_inside, key_length, k_token, v_token, head,
-    scale, softcap, slope, table, reach, bias, bias_query, bias_key, bias_queries, bias_keys, bias_grad_query, bias_grad_key, left, right,
+    scale, softcap, slope, table, reach, bias, bias_query, bias_key, bias_queries, bias_keys, bias_grad_query,
+    bias_grad_key, left, right,
     seed, keep_share, threshold, first_token,
     SIZE: tl.constexpr, V_SIZE: tl.constexpr, COLUMNS: tl.constexpr, V_COLUMNS: tl.constexpr, KEYS: tl.constexpr,
-    MASKED: tl.constexpr, NEAR: tl.constexpr, TMA: tl.constexpr, LEFT: tl.constexpr, RIGHT: tl.constexpr, SOFTCAP: tl.constexpr,
+    MASKED: tl.constexpr, NEAR: tl.constexpr, TMA: tl.constexpr, LEFT: tl.constexpr, RIGHT: tl.constexpr,
+    SOFTCAP: tl.constexpr,
     ALIBI: tl.constexpr, DISTANCE: tl.constexpr, BIAS: tl.constexpr, DROPOUT: tl.constexpr,
     QUERIES: tl.constexpr, TABLE_GRAD: tl.constexpr, BIAS_GRAD: tl.constexpr, PRIVATE: tl.constexpr,
     PRECISION: tl.constexpr, UPCAST: tl.constexpr,
@@ -79,27 +84,40 @@ def _key_block(
         values = v_tiles.load([tile_row + start, v_column])
     else:
         keys = load_block(k, start, key_length, k_token, SIZE, COLUMNS, KEYS, SIZE == COLUMNS, MASKED)
-        values = load_block(v, start, key_length, v_token, V_SIZE, V_COLUMNS, KEYS, V_SIZE == V_COLUMNS, MASKED)
+        values = load_block(
+            v, start, key_length, v_token, V_SIZE, V_COLUMNS, KEYS, V_SIZE == V_COLUMNS, MASKED
+        )
     if UPCAST:
         keys, values = keys.to(tl.float32), values.to(tl.float32)
-    products = tl.dot(q, tl.trans(keys), input_precision=PRECISION)
     columns = start + tl.arange(0, KEYS)
     distance = columns[None, :] - positions[:, None]
     visible = query_inside[:, None] & (columns < key_length)[None, :]
     offsets = queries.to(tl.int64)[:, None] * bias_query + columns[None, :] * bias_key
     bias_inside = visible & (queries < bias_queries)[:, None] & (columns < bias_keys)[None, :]
-    scores, bend = biased_scores(
-        products, distance, far_bias, scale, softcap, slope, table, reach, bias, offsets, bias_inside,
-        SOFTCAP, ALIBI, DISTANCE, NEAR, BIAS,
-    )  # fmt: skip
-    probabilities = tl.exp2(scores - sums[:, None])
+    if SOFTCAP:
+        products = tl.dot(q, tl.trans(keys), input_precision=PRECISION)
+        scores, bend = biased_scores(
+            products, distance, far_bias, scale, softcap, slope, table, reach, bias, offsets, bias_inside,
+            SOFTCAP, ALIBI, DISTANCE, NEAR, BIAS,
+        )  # fmt: skip
+        probabilities = tl.exp2(scores - (sums * LOG2E)[:, None])
+    else:
+        products = beginning(
+            distance, far_bias, sums[:, None], scale, slope, table, reach, bias, offsets, bias_inside,
+            ALIBI, DISTANCE, NEAR, BIAS,
+        )  # fmt: skip
+        products = tl.dot(q, tl.trans(keys), products, input_precision=PRECISION)
+        probabilities = tl.exp2(products * (scale * LOG2E))
     if MASKED:
         probabilities = tl.where(keeps(distance, left, right, LEFT, RIGHT, visible), probabilities, 0.0)
-    products = tl.dot(grad, tl.trans(values), input_precision=PRECISION)
     if DROPOUT:
+        products = tl.dot(grad, tl.trans(values), input_precision=PRECISION)
         kept = dropout_keeps(seed, (first_token + queries)[:, None], columns[None, :], head, threshold)
-        products = tl.where(kept, products / keep_share, 0.0)
-    score_grads = probabilities * (products - means[:, None])
+        products = tl.where(kept, products / keep_share, 0.0) - means[:, None]
+    else:
+        products = tl.zeros_like(distance).to(tl.float32) - means[:, None]
+        products = tl.dot(grad, tl.trans(values), products, input_precision=PRECISION)
+    score_grads = probabilities * products
     if TABLE_GRAD:
         left_sum, right_sum = _add_diagonals(
             table_grad, left_sum, right_sum, score_grads, start - tl.min(positions, axis=0), reach, left_side,
@@ -124,16 +142,20 @@ def attention_backward_queries(
     SIZE: tl.constexpr, V_SIZE: tl.constexpr, COLUMNS: tl.constexpr, V_COLUMNS: tl.constexpr,
     QUERIES: tl.constexpr, KEYS: tl.constexpr, PACKED: tl.constexpr, TMA: tl.constexpr,
     LEFT: tl.constexpr, RIGHT: tl.constexpr, SOFTCAP: tl.constexpr, ALIBI: tl.constexpr, DISTANCE: tl.constexpr,
-    BIAS: tl.constexpr, DROPOUT: tl.constexpr, TABLE_GRAD: tl.constexpr, BIAS_GRAD: tl.constexpr, PRIVATE: tl.constexpr,
+    BIAS: tl.constexpr, DROPOUT: tl.constexpr, TABLE_GRAD: tl.constexpr, BIAS_GRAD: tl.constexpr,
+    PRIVATE: tl.constexpr,
     PRECISION: tl.constexpr, UPCAST: tl.constexpr,
 ):  # fmt: skip
     """dq `[T, H, D]`; a program does QUERIES rows of a head of a sequence.
 
-    table_grad float32 `[H, 2R + 1]`, or `[H, n_slots, 2R + 1]` where PRIVATE, zero before; bias_grad float32, strided as it likes.
+    table_grad float32 `[H, 2R + 1]`, or `[H, n_slots, 2R + 1]` where PRIVATE, zero before; bias_grad
+    float32, of any strides.
     """
     slot, sequence, head, first, q_start, query_length, k_start, key_length = find_tile(
         plan, heads, query_length, key_length, n_sequences, QUERIES, PACKED
     )
+    # Where much is added to scores, registers are short: what could be computed before the loops is computed in them.
+    BUSY: tl.constexpr = SOFTCAP or ALIBI or DISTANCE or BIAS or DROPOUT
     kv_head = head // group
     q = side(q, sequence, q_start, head, q_batch, q_token, q_head, PACKED)
     k = side(k, sequence, k_start, kv_head, k_batch, k_token, k_head, PACKED)
@@ -186,36 +208,42 @@ def attention_backward_queries(
     near_high = full_high
     if DISTANCE:
         near_low, near_high = near_range(first + past, last, full_low, full_high, reach, KEYS)
-        for far in range(0, full_high - near_high + near_low - full_low, KEYS):
+        for far in tl.range(0, full_high - near_high + near_low - full_low, KEYS, disable_licm=BUSY):
             start = full_low + far
             before = start < near_low
             start = tl.where(before, start, start - near_low + near_high)
             query_grads, left_sum, right_sum = _key_block(
-                query_grads, left_sum, right_sum, block, grads, sums, means, k, v, k_tiles, v_tiles, k_start, k_column, v_column,
+                query_grads, left_sum, right_sum, block, grads, sums, means, k, v, k_tiles, v_tiles, k_start,
+                k_column, v_column,
                 table_grad, bias_grad, start, tl.where(before, far_left, far_right), before,
                 positions, queries, query_inside, key_length, k_token, v_token, head,
-                scale, softcap, slope, table, reach, bias, bias_query, bias_key, bias_queries, bias_keys, bias_grad_query, bias_grad_key,
+                scale, softcap, slope, table, reach, bias, bias_query, bias_key, bias_queries, bias_keys,
+                bias_grad_query, bias_grad_key,
                 left, right, seed, keep_share, threshold, q_start,
                 SIZE, V_SIZE, COLUMNS, V_COLUMNS, KEYS, False, False, TMA, LEFT, RIGHT,
                 SOFTCAP, ALIBI, DISTANCE, BIAS, DROPOUT, QUERIES, TABLE_GRAD, BIAS_GRAD, PRIVATE, PRECISION, UPCAST,
             )  # fmt: skip
-    for start in range(near_low, near_high, KEYS):
+    for start in tl.range(near_low, near_high, KEYS, disable_licm=BUSY):
         query_grads, left_sum, right_sum = _key_block(
-            query_grads, left_sum, right_sum, block, grads, sums, means, k, v, k_tiles, v_tiles, k_start, k_column, v_column,
+            query_grads, left_sum, right_sum, block, grads, sums, means, k, v, k_tiles, v_tiles, k_start, k_column,
+            v_column,
             table_grad, bias_grad, start, 0.0, False,
             positions, queries, query_inside, key_length, k_token, v_token, head,
-            scale, softcap, slope, table, reach, bias, bias_query, bias_key, bias_queries, bias_keys, bias_grad_query, bias_grad_key,
+            scale, softcap, slope, table, reach, bias, bias_query, bias_key, bias_queries, bias_keys, bias_grad_query,
+            bias_grad_key,
             left, right, seed, keep_share, threshold, q_start,
             SIZE, V_SIZE, COLUMNS, V_COLUMNS, KEYS, False, True, TMA, LEFT, RIGHT,
             SOFTCAP, ALIBI, DISTANCE, BIAS, DROPOUT, QUERIES, TABLE_GRAD, BIAS_GRAD, PRIVATE, PRECISION, UPCAST,
         )  # fmt: skip
     masked_blocks = (full_low - low) // KEYS + (tl.maximum(high - full_high, 0) + KEYS - 1) // KEYS
-    for index in tl.range(0, masked_blocks, num_stages=1):
+    for index in tl.range(masked_blocks, num_stages=1, disable_licm=BUSY):
         query_grads, left_sum, right_sum = _key_block(
-            query_grads, left_sum, right_sum, block, grads, sums, means, k, v, k_tiles, v_tiles, k_start, k_column, v_column,
+            query_grads, left_sum, right_sum, block, grads, sums, means, k, v, k_tiles, v_tiles, k_start, k_column,
+            v_column,
             table_grad, bias_grad, masked_block(index, low, full_low, full_high, KEYS, LEFT), 0.0, False,
             positions, queries, query_inside, key_length, k_token, v_token, head,
-            scale, softcap, slope, table, reach, bias, bias_query, bias_key, bias_queries, bias_keys, bias_grad_query, bias_grad_key,
+            scale, softcap, slope, table, reach, bias, bias_query, bias_key, bias_queries, bias_keys, bias_grad_query,
+            bias_grad_key,
             left, right, seed, keep_share, threshold, q_start,
             SIZE, V_SIZE, COLUMNS, V_COLUMNS, KEYS, True, True, TMA, LEFT, RIGHT,
             SOFTCAP, ALIBI, DISTANCE, BIAS, DROPOUT, QUERIES, TABLE_GRAD, BIAS_GRAD, PRIVATE, PRECISION, UPCAST,

@@ -12,6 +12,7 @@ from oxiformers_kernels.attention.scores_kernel import (
     LN2,
     LOG2E,
     UNSPECIALIZED,
+    beginning,
     biased_scores,
     dropout_keeps,
     find_tile,
@@ -24,7 +25,10 @@ from oxiformers_kernels.attention.scores_kernel import (
 
 
 @triton.jit
-def load_block(block, first, length, token, size, COLUMNS: tl.constexpr, ROWS: tl.constexpr, EXACT: tl.constexpr, MASKED: tl.constexpr):  # fmt: skip
+def load_block(
+    block, first, length, token, size,
+    COLUMNS: tl.constexpr, ROWS: tl.constexpr, EXACT: tl.constexpr, MASKED: tl.constexpr,
+):  # fmt: skip
     """Rows first..first + ROWS of a sequence's `[length, size]` side; zeros outside.
 
     EXACT: `size` is COLUMNS. Not MASKED: all rows exist.
@@ -45,7 +49,8 @@ def load_block(block, first, length, token, size, COLUMNS: tl.constexpr, ROWS: t
 def _attend_block(
     values, peak, total, q, k, v, k_tiles, v_tiles, tile_row, k_column, v_column, start, far_bias,
     positions, queries, query_inside, key_length, k_token, v_token, head,
-    scale, softcap, slope, table, reach, bias, bias_query, bias_key, bias_queries, bias_keys, left, right, seed, threshold, first_token,
+    scale, softcap, slope, table, reach, bias, bias_query, bias_key, bias_queries, bias_keys, left, right, seed,
+    threshold, first_token,
     SIZE: tl.constexpr, V_SIZE: tl.constexpr, COLUMNS: tl.constexpr, V_COLUMNS: tl.constexpr, BLOCK: tl.constexpr,
     MASKED: tl.constexpr, NEAR: tl.constexpr, TMA: tl.constexpr, LEFT: tl.constexpr, RIGHT: tl.constexpr,
     SOFTCAP: tl.constexpr, ALIBI: tl.constexpr, DISTANCE: tl.constexpr, BIAS: tl.constexpr, DROPOUT: tl.constexpr,
@@ -59,32 +64,35 @@ def _attend_block(
         keys = load_block(k, start, key_length, k_token, SIZE, COLUMNS, BLOCK, SIZE == COLUMNS, MASKED)
     if UPCAST:
         keys = keys.to(tl.float32)
-    products = tl.dot(q, tl.trans(keys), input_precision=PRECISION)
     columns = start + tl.arange(0, BLOCK)
     distance = columns[None, :] - positions[:, None]
     visible = query_inside[:, None] & (columns < key_length)[None, :]
-    PLAIN: tl.constexpr = not (SOFTCAP or ALIBI or DISTANCE or BIAS)
-    if PLAIN:
-        # The scale is positive, so it may follow the maximum, and joins the subtraction in one instruction.
-        if MASKED:
-            products = tl.where(keeps(distance, left, right, LEFT, RIGHT, visible), products, float("-inf"))
-        new_peak = tl.maximum(peak, tl.max(products, axis=1) * (scale * LOG2E))
-    else:
-        offsets = queries.to(tl.int64)[:, None] * bias_query + columns[None, :] * bias_key
-        scores, _ = biased_scores(
-            products, distance, far_bias, scale, softcap, slope, table, reach, bias, offsets,
-            visible & (queries < bias_queries)[:, None] & (columns < bias_keys)[None, :],
+    offsets = queries.to(tl.int64)[:, None] * bias_query + columns[None, :] * bias_key
+    bias_inside = visible & (queries < bias_queries)[:, None] & (columns < bias_keys)[None, :]
+    if SOFTCAP:
+        products = tl.dot(q, tl.trans(keys), input_precision=PRECISION)
+        products, _ = biased_scores(
+            products, distance, far_bias, scale, softcap, slope, table, reach, bias, offsets, bias_inside,
             SOFTCAP, ALIBI, DISTANCE, NEAR, BIAS,
         )  # fmt: skip
-        if MASKED:
-            scores = tl.where(keeps(distance, left, right, LEFT, RIGHT, visible), scores, float("-inf"))
-        new_peak = tl.maximum(peak, tl.max(scores, axis=1))
+        factor = 1.0
+    else:
+        if ALIBI or DISTANCE or BIAS:
+            products = beginning(
+                distance, far_bias, 0.0, scale, slope, table, reach, bias, offsets, bias_inside,
+                ALIBI, DISTANCE, NEAR, BIAS,
+            )  # fmt: skip
+            products = tl.dot(q, tl.trans(keys), products, input_precision=PRECISION)
+        else:
+            products = tl.dot(q, tl.trans(keys), input_precision=PRECISION)
+        # The scale is positive, so it may follow the maximum, and joins the subtraction in one instruction.
+        factor = scale * LOG2E
+    if MASKED:
+        products = tl.where(keeps(distance, left, right, LEFT, RIGHT, visible), products, float("-inf"))
+    new_peak = tl.maximum(peak, tl.max(products, axis=1) * factor)
     # A row that has seen nothing has peak -inf; subtracting 0 there keeps exp(-inf) = 0 from being NaN.
     shift = tl.where(new_peak == float("-inf"), 0.0, new_peak)
-    if PLAIN:
-        probabilities = tl.exp2(products * (scale * LOG2E) - shift[:, None])
-    else:
-        probabilities = tl.exp2(scores - shift[:, None])
+    probabilities = tl.exp2(products * factor - shift[:, None])
     fade = tl.exp2(peak - shift)
     total = total * fade + tl.sum(probabilities, axis=1)
     values = values * fade[:, None]
@@ -121,6 +129,8 @@ def attention_forward(
     _, sequence, head, first, q_start, query_length, k_start, key_length = find_tile(
         plan, heads, query_length, key_length, n_sequences, QUERIES, PACKED
     )
+    # Where much is added to scores, registers are short: what could be computed before the loops is computed in them.
+    BUSY: tl.constexpr = SOFTCAP or ALIBI or DISTANCE or BIAS or DROPOUT
     kv_head = head // group
     q = side(q, sequence, q_start, head, q_batch, q_token, q_head, PACKED)
     k = side(k, sequence, k_start, kv_head, k_batch, k_token, k_head, PACKED)
@@ -163,7 +173,7 @@ def attention_forward(
     if DISTANCE:
         # Blocks wholly beyond the table's reach on either side share one bias; they are done first.
         near_low, near_high = near_range(first + past, last, full_low, full_high, reach, KEYS)
-        for far in range(0, full_high - near_high + near_low - full_low, KEYS):
+        for far in tl.range(0, full_high - near_high + near_low - full_low, KEYS, disable_licm=BUSY):
             start = full_low + far
             before = start < near_low
             start = tl.where(before, start, start - near_low + near_high)
@@ -171,26 +181,29 @@ def attention_forward(
                 values, peak, total, block, k, v, k_tiles, v_tiles, k_start, k_column, v_column,
                 start, tl.where(before, far_left, far_right),
                 positions, queries, query_inside, key_length, k_token, v_token, head,
-                scale, softcap, slope, table, reach, bias, bias_query, bias_key, bias_queries, bias_keys, left, right, seed, threshold, q_start,
+                scale, softcap, slope, table, reach, bias, bias_query, bias_key, bias_queries, bias_keys, left, right,
+                seed, threshold, q_start,
                 SIZE, V_SIZE, COLUMNS, V_COLUMNS, KEYS, False, False, TMA, LEFT, RIGHT,
                 SOFTCAP, ALIBI, DISTANCE, BIAS, DROPOUT, PRECISION, UPCAST,
             )  # fmt: skip
-    for start in range(near_low, near_high, KEYS):
+    for start in tl.range(near_low, near_high, KEYS, disable_licm=BUSY):
         values, peak, total = _attend_block(
             values, peak, total, block, k, v, k_tiles, v_tiles, k_start, k_column, v_column, start, 0.0,
             positions, queries, query_inside, key_length, k_token, v_token, head,
-            scale, softcap, slope, table, reach, bias, bias_query, bias_key, bias_queries, bias_keys, left, right, seed, threshold, q_start,
+            scale, softcap, slope, table, reach, bias, bias_query, bias_key, bias_queries, bias_keys, left, right,
+            seed, threshold, q_start,
             SIZE, V_SIZE, COLUMNS, V_COLUMNS, KEYS, False, True, TMA, LEFT, RIGHT,
             SOFTCAP, ALIBI, DISTANCE, BIAS, DROPOUT, PRECISION, UPCAST,
         )  # fmt: skip
     masked_blocks = (full_low - low) // KEYS + (tl.maximum(high - full_high, 0) + KEYS - 1) // KEYS
     # Loads ahead of these few blocks would take the registers that the others need.
-    for index in tl.range(0, masked_blocks, num_stages=1):
+    for index in tl.range(masked_blocks, num_stages=1, disable_licm=BUSY):
         values, peak, total = _attend_block(
             values, peak, total, block, k, v, k_tiles, v_tiles, k_start, k_column, v_column,
             masked_block(index, low, full_low, full_high, KEYS, LEFT), 0.0,
             positions, queries, query_inside, key_length, k_token, v_token, head,
-            scale, softcap, slope, table, reach, bias, bias_query, bias_key, bias_queries, bias_keys, left, right, seed, threshold, q_start,
+            scale, softcap, slope, table, reach, bias, bias_query, bias_key, bias_queries, bias_keys, left, right,
+            seed, threshold, q_start,
             SIZE, V_SIZE, COLUMNS, V_COLUMNS, KEYS, True, True, TMA, LEFT, RIGHT,
             SOFTCAP, ALIBI, DISTANCE, BIAS, DROPOUT, PRECISION, UPCAST,
         )  # fmt: skip

@@ -15,7 +15,7 @@ from oxiformers_kernels.attention.backward_query_kernel import attention_backwar
 from oxiformers_kernels.attention.forward_kernel import attention_forward
 from oxiformers_kernels.attention.ref import Biases, Options, dropout_threshold
 from oxiformers_kernels.attention.scores_kernel import PLAN_COLUMNS, plan_tiles
-from oxiformers_kernels.device import capability, dot_settings, on, roomy
+from oxiformers_kernels.device import capability, dot_settings, on
 from oxiformers_kernels.dispatch import interpreting
 
 #: Sequences a program of the plan ranks, and how many it compares them with at a time.
@@ -152,9 +152,9 @@ def _call(
         columns=triton.next_power_of_2(max(q.shape[-1], v.shape[-1], 16)),
         float32=q.dtype == torch.float32,
         biased=options.softcap > 0 or any(bias is not None for bias in biases),
+        dropout=options.dropout > 0,
         typical=tokens if cu_seqlens_q is None else tokens // max(batch, 1),
-        hopper=capability(q.device) >= (9, 0),
-        roomy=roomy(q.device),
+        hopper=capability(q.device)[0] in (9, 10),
     )
     return _Call(q, k, v, cu_seqlens_q, cu_seqlens_k, biases, options, seed, shape)
 
@@ -272,15 +272,13 @@ def attention_backward_op(
     table_grad_wanted: bool,
     bias_grad_wanted: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """The backward launches: the gradients of q, k, v, of the bias by distance and of the dense bias (empty if not wanted)."""
+    """The backward launches: gradients of q, k, v, and of the biases by distance and by pair (empty if not wanted)."""
     call = _call(
         q, k, v, cu_seqlens_q, cu_seqlens_k, Biases(alibi_slopes, distance_bias, bias),
         Options(scale, left, right, softcap, dropout), seed,
     )  # fmt: skip
     heads, device = q.shape[-2], q.device
-    by_atomics = not (deterministic or table_grad_wanted or bias_grad_wanted)
-    by_atomics = by_atomics and table.query_gradient_by_atomics(call.shape)
-    dq = torch.zeros(q.shape, dtype=torch.float32, device=device) if by_atomics else _like(q)
+    dq = _like(q)
     # Without queries no program writes what the keys get.
     dk, dv = (_like(side) if lse.numel() else torch.zeros_like(side) for side in (k, v))
     table_grad, bias_grad = torch.zeros(0, device=device), torch.zeros(0, device=device)
@@ -298,15 +296,11 @@ def attention_backward_op(
         with on(device):
             arguments = call.arguments() | {
                 "grad": grad, "grad_token": grad.stride(0), "grad_head": grad.stride(1),
-                "dq": dq, "dq_token": heads * q.shape[-1], "dq_head": q.shape[-1],
                 "lse": lse, "delta": _delta(grad, out, lse, lse_grad),
             }  # fmt: skip
             if k.numel():
-                _backward_keys(call, arguments, dk, dv, by_atomics)
-            if not by_atomics:
-                _backward_queries(call, arguments, table_grad, bias_grad, deterministic)
-    if by_atomics:
-        dq = torch.mul(dq, scale, out=_like(q))
+                _backward_keys(call, arguments, dk, dv)
+            _backward_queries(call, arguments, dq, table_grad, bias_grad, deterministic)
     if table_grad_wanted and deterministic:
         table_grad = table_grad.sum(1)
     return dq, dk, dv, table_grad, bias_grad
@@ -328,35 +322,34 @@ def _delta(grad: Tensor, out: Tensor, lse: Tensor, lse_grad: Tensor | None) -> T
     return delta
 
 
-def _backward_keys(call: _Call, arguments: dict[str, Any], dk: Tensor, dv: Tensor, by_atomics: bool) -> None:
+def _backward_keys(call: _Call, arguments: dict[str, Any], dk: Tensor, dv: Tensor) -> None:
     tile, kv_heads = table.backward_keys_tile(call.shape), dk.shape[-2]
     slots = call.slots(call.k, tile.keys)
-    tiles = [None] * 3
+    q_tiles = grad_tiles = None
     if call.shape.hopper:
-        columns = arguments["COLUMNS"]
-        tiles = [
-            _blocks(call.q, tile.queries, columns),
-            _blocks(arguments["grad"], tile.queries, arguments["V_COLUMNS"]),
-            _blocks(arguments["dq"], tile.queries, columns) if by_atomics else call.q,
-        ]
-    tma = all(tile is not None for tile in tiles)
-    if not tma:
-        tiles = [call.q] * 3
+        q_tiles = _blocks(call.q, tile.queries, arguments["COLUMNS"])
+        grad_tiles = _blocks(arguments["grad"], tile.queries, arguments["V_COLUMNS"])
+    tma = q_tiles is not None and grad_tiles is not None
     attention_backward_keys[(slots * kv_heads,)](
-        dk=dk, dv=dv, q_tiles=tiles[0], grad_tiles=tiles[1], dq_tiles=tiles[2],
+        dk=dk, dv=dv, q_tiles=q_tiles if tma else call.q, grad_tiles=grad_tiles if tma else call.q, TMA=tma,
         plan=call.plan(call.cu_seqlens_k, call.cu_seqlens_q, slots, tile.keys), kv_heads=kv_heads,
         dk_token=kv_heads * dk.shape[-1], dk_head=dk.shape[-1], dv_token=kv_heads * dv.shape[-1], dv_head=dv.shape[-1],
-        QUERIES=tile.queries, KEYS=tile.keys, TMA=tma, QUERY_GRAD=by_atomics,
-        num_warps=tile.warps, num_stages=tile.stages, **arguments,
+        QUERIES=tile.queries, KEYS=tile.keys, num_warps=tile.warps, num_stages=tile.stages, **arguments,
     )  # fmt: skip
 
 
 def _backward_queries(
-    call: _Call, arguments: dict[str, Any], table_grad: Tensor, bias_grad: Tensor, deterministic: bool
+    call: _Call,
+    arguments: dict[str, Any],
+    dq: Tensor,
+    table_grad: Tensor,
+    bias_grad: Tensor,
+    deterministic: bool,
 ) -> None:
-    tile, heads = table.backward_queries_tile(call.shape), call.q.shape[-2]
+    tile, heads = table.backward_queries_tile(call.shape), dq.shape[-2]
     slots = call.slots(call.q, tile.queries)
     attention_backward_queries[(slots * heads,)](
+        dq=dq, dq_token=heads * dq.shape[-1], dq_head=dq.shape[-1],
         plan=call.plan(call.cu_seqlens_q, call.cu_seqlens_k, slots, tile.queries), heads=heads, n_slots=slots,
         table_grad=table_grad, bias_grad=bias_grad,
         **_bias_arguments("bias_grad", bias_grad if bias_grad.numel() else None),

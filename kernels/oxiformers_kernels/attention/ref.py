@@ -59,8 +59,8 @@ def attention(
 ) -> tuple[Tensor, Tensor]:
     """The attended values and the log-sum-exp of the scores, sequence by sequence.
 
-    The order of casts is that of the eager attention of Hugging Face's models: scores in the dtype of `q`, the softmax in
-    float32 (float64 for float64), probabilities back in the dtype of `q`. A query that sees nothing gives 0, its
+    The order of casts is that of the eager attention of Hugging Face's models: scores in the dtype of `q`, the softmax
+    in float32 (float64 for float64), probabilities back in the dtype of `q`. A query that sees nothing gives 0, its
     log-sum-exp is -inf.
 
     Returns:

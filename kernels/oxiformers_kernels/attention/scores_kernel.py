@@ -24,7 +24,7 @@ def plan_tiles(
 ):
     """Writes which sequence each slot of `plan` works on, the longest first, so that none is left for the end.
 
-    plan `[1 + slots, 8]`: row 0 holds the number of slots; a sequence has a slot for every BLOCK tokens of its own side.
+    plan `[1 + slots, 8]`: row 0 holds the number of slots; a sequence has one for every BLOCK tokens of its own side.
     The rank of a sequence is counted, not sorted: a program compares its sequences with all others.
     """
     own = tl.program_id(0) * SEQUENCES + tl.arange(0, SEQUENCES)
@@ -49,7 +49,7 @@ def plan_tiles(
         total += tl.sum(tiles, axis=0)
     tl.store(plan, total, mask=tl.program_id(0) == 0)
     own_tiles = tl.where(inside, (own_length + BLOCK - 1) // BLOCK, 0)
-    for tile in range(0, tl.max(own_tiles, axis=0)):
+    for tile in range(tl.max(own_tiles, axis=0)):
         row = plan + (1 + slots_before + tile).to(tl.int64) * 8
         here = tile < own_tiles
         tl.store(row + 0, slots_before, mask=here)
@@ -65,7 +65,8 @@ def plan_tiles(
 def find_tile(plan, heads, own_length, other_length, n_sequences, BLOCK: tl.constexpr, PACKED: tl.constexpr):
     """This program's (slot, sequence, head, first row of its tile, start and length of both sides).
 
-    A slot is the number of a tile among those of all sequences. Programs of a head lie side by side, its keys are then read from the cache. One without work gets lengths of 0.
+    A slot is the number of a tile among those of all sequences. Programs of a head lie side by side: its keys are then
+    read from the cache. One without work gets lengths of 0.
     """
     program = tl.program_id(0)
     slot = program // heads
@@ -198,8 +199,31 @@ def biased_scores(
 
 
 @triton.jit
+def beginning(
+    distance, far_bias, less, scale, slope, table, reach, bias, bias_offsets, bias_inside,
+    ALIBI: tl.constexpr, DISTANCE: tl.constexpr, NEAR: tl.constexpr, BIAS: tl.constexpr,
+):  # fmt: skip
+    """What products begin at to become, by the scale alone, biased scores less `less`; shaped as `distance`.
+
+    What is added to a sum before its products needs no registers beside them, and no instruction after.
+    """
+    sums = tl.zeros_like(distance).to(tl.float32) - less
+    if ALIBI:
+        sums -= slope * tl.abs(distance).to(tl.float32)
+    if DISTANCE:
+        if NEAR:
+            sums += tl.load(table + tl.minimum(tl.maximum(distance, -reach), reach) + reach).to(tl.float32)
+        else:
+            sums += far_bias
+    if BIAS:
+        sums += tl.load(bias + bias_offsets, mask=bias_inside, other=0.0).to(tl.float32)
+    return sums * (1.0 / scale)
+
+
+@triton.jit
 def dropout_keeps(seed, tokens, keys, head, threshold):
     """Which probabilities stay; the bits are a function of (query's token, key's position, head)."""
     zero = (tokens + keys) * 0
-    bits, _, _, _ = tl.philox(seed, (tokens + zero).to(tl.uint32), (keys + zero).to(tl.uint32), (head + zero).to(tl.uint32), zero.to(tl.uint32))  # fmt: skip
+    counters = (tokens + zero).to(tl.uint32), (keys + zero).to(tl.uint32), (head + zero).to(tl.uint32)
+    bits, _, _, _ = tl.philox(seed, counters[0], counters[1], counters[2], zero.to(tl.uint32))
     return bits >= threshold

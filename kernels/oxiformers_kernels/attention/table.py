@@ -1,6 +1,8 @@
-"""Which tiles attention's kernels use: a small table by head dimension, dtype and kind of GPU, measured, not searched.
+"""Which tiles attention's kernels use: a table by head dimension, dtype and kind of GPU, not searched at run time.
 
-A search at run time would need a GPU to compile for, take seconds a shape, and give other bits from run to run.
+A search would need a GPU to compile for, take seconds a shape, and give other bits from run to run. Those of Hopper are
+the fastest of a handful that were timed on an H200, among those that spill no register; the others were chosen by what
+ptxas reports for compute capability 8.0, and have not been timed.
 """
 
 from __future__ import annotations
@@ -23,66 +25,74 @@ class Shape(NamedTuple):
     Attributes:
         columns: the wider of both head dimensions, rounded up to a power of two.
         float32: whether the inputs are float32, whose products run on slower units.
-        biased: whether scores take more than a scale.
+        biased: whether anything is added to scores, or a softcap bends them.
+        dropout: whether probabilities are dropped; its random bits take registers.
         typical: tokens of an average sequence.
-        hopper: whether the GPU has the matrix units of compute capability 9.0 or later, and their shared memory.
-        roomy: whether a program may use 160 KiB of shared memory or more (9.0, 8.0; not 8.6 and 8.9).
+        hopper: whether the GPU has the matrix units, copy engine and shared memory of compute capability 9.0.
     """
 
     columns: int
     float32: bool
     biased: bool
+    dropout: bool
     typical: int
     hopper: bool
-    roomy: bool
+
+
+# Tiles for head dimensions up to 64, 128 and 256.
+_Row = tuple[Tile, Tile, Tile]
+
+_FORWARD: dict[tuple[bool, str], _Row] = {
+    (True, "plain"): (Tile(64, 64, 4, 3), Tile(128, 128, 8, 3), Tile(64, 64, 8, 2)),
+    (True, "biased"): (Tile(64, 64, 4, 3), Tile(128, 64, 8, 2), Tile(64, 64, 8, 2)),
+    (True, "dropout"): (Tile(64, 32, 4, 2), Tile(64, 32, 8, 1), Tile(32, 32, 8, 1)),
+    (False, "plain"): (Tile(64, 64, 4, 2), Tile(64, 64, 8, 2), Tile(64, 32, 8, 1)),
+    (False, "biased"): (Tile(64, 64, 4, 2), Tile(64, 32, 8, 1), Tile(32, 32, 8, 1)),
+    (False, "dropout"): (Tile(64, 32, 4, 2), Tile(32, 32, 8, 1), Tile(32, 32, 8, 1)),
+}
+_BACKWARD_KEYS: dict[tuple[bool, str], _Row] = {
+    (True, "plain"): (Tile(64, 64, 4, 3), Tile(64, 128, 8, 2), Tile(32, 32, 8, 1)),
+    (True, "biased"): (Tile(64, 64, 4, 1), Tile(32, 32, 8, 1), Tile(32, 32, 8, 1)),
+    (True, "dropout"): (Tile(32, 64, 4, 1), Tile(32, 32, 8, 1), Tile(16, 32, 8, 1)),
+    (False, "plain"): (Tile(32, 32, 4, 1), Tile(64, 64, 8, 1), Tile(32, 32, 8, 1)),
+    (False, "biased"): (Tile(32, 32, 4, 1), Tile(32, 32, 8, 1), Tile(16, 32, 8, 1)),
+    (False, "dropout"): (Tile(32, 32, 4, 1), Tile(32, 32, 8, 1), Tile(16, 32, 8, 1)),
+}
+_BACKWARD_QUERIES: dict[tuple[bool, str], _Row] = {
+    (True, "plain"): (Tile(64, 64, 4, 3), Tile(128, 64, 8, 3), Tile(32, 64, 8, 1)),
+    (True, "biased"): (Tile(64, 64, 4, 2), Tile(64, 64, 8, 1), Tile(32, 32, 8, 1)),
+    (True, "dropout"): (Tile(32, 64, 4, 1), Tile(32, 64, 8, 1), Tile(32, 32, 8, 1)),
+    (False, "plain"): (Tile(32, 32, 4, 1), Tile(32, 64, 8, 1), Tile(32, 32, 8, 1)),
+    (False, "biased"): (Tile(32, 32, 4, 1), Tile(32, 32, 8, 1), Tile(32, 32, 8, 1)),
+    (False, "dropout"): (Tile(32, 32, 4, 1), Tile(32, 32, 8, 1), Tile(32, 32, 8, 1)),
+}
+_FLOAT32: _Row = (Tile(32, 32, 8, 1), Tile(16, 32, 8, 1), Tile(16, 16, 8, 1))
+
+# A tile that is no wider than most sequences, for heads of 128.
+_SHORT, _SHORT_TOKENS = Tile(64, 64, 8, 2), 64
 
 
 def forward_tile(shape: Shape) -> Tile:
     """The tile of the forward kernel."""
-    if shape.float32:
-        return Tile(32, 32, 4, 2) if shape.columns > 64 else Tile(64, 32, 4, 2)
-    short = shape.typical <= 64
-    if shape.columns <= 64:
-        if short:
-            return Tile(64, 64, 4, 2)
-        return Tile(128, 128 if shape.hopper and not shape.biased else 64, 8 if shape.hopper else 4, 3)
-    if shape.columns <= 128:
-        if short:
-            return Tile(64, 64, 4, 2)
-        if shape.hopper:
-            return Tile(128, 64 if shape.biased else 128, 8, 2)
-        return Tile(128, 64 if shape.roomy else 32, 8, 2)
-    if shape.hopper:
-        return Tile(128, 64, 8, 2)
-    return Tile(64, 64 if shape.roomy else 32, 8, 1 if not shape.roomy else 2)
+    return _pick(_FORWARD, shape)
 
 
 def backward_keys_tile(shape: Shape) -> Tile:
-    """The tile of the backward kernel that goes by keys; its queries are no more than its keys."""
-    if shape.float32:
-        return Tile(16, 32, 4, 1) if shape.columns > 64 else Tile(32, 32, 4, 1)
-    if shape.columns <= 64:
-        return Tile(64, 64 if shape.typical <= 64 else 128, 4 if shape.typical <= 64 else 8, 2)
-    if shape.columns <= 128:
-        if shape.roomy:
-            return Tile(64, 64 if shape.typical <= 64 else 128, 8, 2 if shape.hopper else 1)
-        return Tile(32, 64, 8, 1)
-    return Tile(32, 64, 8, 1)
-
-
-def query_gradient_by_atomics(shape: Shape) -> bool:
-    """Whether the queries' gradient is added up in memory by the kernel that goes by keys: fewer products, atomics."""
-    return not shape.float32
+    """The tile of the backward kernel that goes by keys."""
+    return _pick(_BACKWARD_KEYS, shape)
 
 
 def backward_queries_tile(shape: Shape) -> Tile:
-    """The tile of the backward kernel that goes by queries."""
+    """The tile of the backward kernel that goes by queries; where biased, these are no more than its keys."""
+    return _pick(_BACKWARD_QUERIES, shape)
+
+
+def _pick(rows: dict[tuple[bool, str], _Row], shape: Shape) -> Tile:
+    index = 0 if shape.columns <= 64 else 1 if shape.columns <= 128 else 2
     if shape.float32:
-        return Tile(32, 16, 4, 1) if shape.columns > 64 else Tile(32, 32, 4, 1)
-    if shape.columns <= 64:
-        return Tile(64 if shape.typical <= 64 else 128, 64, 4 if shape.typical <= 64 else 8, 2)
-    if shape.columns <= 128:
-        return Tile(
-            64 if shape.typical <= 64 else 128, 64 if shape.roomy else 32, 8, 2 if shape.hopper else 1
-        )
-    return Tile(64, 32, 8, 1)
+        return _FLOAT32[index]
+    kind = "dropout" if shape.dropout else "biased" if shape.biased else "plain"
+    tile = rows[shape.hopper, kind][index]
+    if shape.hopper and kind == "plain" and index == 1 and shape.typical <= _SHORT_TOKENS:
+        return _SHORT
+    return tile

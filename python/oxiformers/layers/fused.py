@@ -6,6 +6,7 @@ plain CPU no kernel can run, and no time goes into asking.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -54,14 +55,17 @@ def attention_runs(query: Tensor, value: Tensor, layout: Layout, scoring: Scorin
     Raises:
         UnsupportedError: the layout asks for "triton", and it cannot run.
     """
-    unsupported = None
     if layout.form == "rectangular":
         unsupported = "an explicit mask or attention weights keep the batch rectangular"
-    elif may_fuse(query):
-        from oxiformers_kernels.attention import _unsupported as attention_unsupported
+        return _runs("attention", layout.backend, query.device, unsupported)
+    if not may_fuse(query):
+        return _runs("attention", layout.backend, query.device)
+    from oxiformers_kernels.attention import attention_choice
 
-        unsupported = attention_unsupported(query, value, scoring.factor(query.shape[-1]))
-    return _runs("attention", layout.backend, query.device, unsupported)
+    plain = layout.form == "uniform" and scoring.is_plain()
+    return _is_triton(
+        lambda: attention_choice(query, value, scale=scoring.scale, plain=plain, backend=layout.backend)
+    )
 
 
 def attention(query: Tensor, key: Tensor, value: Tensor, layout: Layout, scoring: Scoring) -> Tensor:
@@ -130,8 +134,12 @@ def decode(
 
 
 def _runs(op: str, backend: Backend | None, device: torch.device, unsupported: str | None = None) -> bool:
+    return _is_triton(lambda: dispatch.choose(op, backend, device, unsupported))
+
+
+def _is_triton(choose: Callable[[], dispatch.Choice]) -> bool:
     try:
-        return dispatch.choose(op, backend, device, unsupported).backend == "triton"
+        return choose().backend == "triton"
     except dispatch.BackendError as error:
         raise UnsupportedError(str(error), key="attn_implementation", actual="triton") from error
 

@@ -55,6 +55,10 @@ class Scoring(NamedTuple):
         """Whether anything is added to the scores."""
         return self.distance_bias is not None or self.bias is not None or self.alibi_slopes is not None
 
+    def is_plain(self) -> bool:
+        """Whether scores take no more than a scale and a causal mask, which torch has a fused call for."""
+        return not (self.is_biased() or self.softcap or self.dropout or self.window is not None)
+
     def is_causal_square(self, query_length: int, key_length: int) -> bool:
         """Whether all that is done to pairs is the causal mask of a square."""
         return (
