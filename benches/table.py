@@ -118,7 +118,7 @@ def kernel_table(results: list[dict], grouped: bool = True) -> str:
         for result in results
     }
     rows.append(
-        f"\nKernels: medians of one run on {'; '.join(sorted(devices))}. Bandwidth share: of what a large copy "
+        f"\nKernels: medians on {'; '.join(sorted(devices))}. Bandwidth share: of what a large copy "
         "reaches; matmul share: of a large product in bfloat16; memory ratio: the peer's peak over ours."
     )
     return "\n".join(rows)

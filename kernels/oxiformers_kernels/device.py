@@ -35,7 +35,9 @@ def roomy(device: torch.device) -> bool:
     """Whether a program may use ROOMY_SHARED_MEMORY: data-centre GPUs, not their consumer siblings."""
     if device.type != "cuda":
         return True
-    return torch.cuda.get_device_properties(device).shared_memory_per_block_optin >= ROOMY_SHARED_MEMORY
+    # Under a name that torch's stubs do not list.
+    shared_memory: int = torch.cuda.get_device_properties(device).shared_memory_per_block_optin  # type: ignore[attr-defined]
+    return shared_memory >= ROOMY_SHARED_MEMORY
 
 
 def dot_settings(dtype: torch.dtype) -> tuple[str, bool]:

@@ -31,9 +31,7 @@ KERNELS = {
 }
 
 
-def constants_of(
-    kind: str, size: int, tile: table.Tile, flags: dict[str, bool], tma: bool
-) -> Any:
+def constants_of(kind: str, size: int, tile: table.Tile, flags: dict[str, bool], tma: bool) -> Any:
     constants: dict[str, Any] = dict.fromkeys(
         ("LEFT", "RIGHT", "SOFTCAP", "ALIBI", "DISTANCE", "BIAS", "DROPOUT"), False
     )

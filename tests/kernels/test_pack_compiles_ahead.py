@@ -51,7 +51,5 @@ def test_pool(capability: int, dtype: str, how: int, tmp_path: Path) -> None:
         types["cu_seqlens"] = "*i64"
         constants = {"HOW": how, "SPLITS": 4, "ROWS": kernel.POOL_ROWS, "BLOCK": kernel.POOL_COLUMNS}
         constants |= dict.fromkeys(strides, 1)
-        if function is kernel._pool:
-            constants["UNROLL"] = kernel.POOL_UNROLL
         ptx = assemble(function, types, constants, capability, warps=kernel.WARPS, aligned=True)
         assert usage(ptx, capability, tmp_path).spilled_bytes == 0

@@ -94,10 +94,9 @@ def attention(
     plain = plain and square and left == -1 and right in (-1, 0) and not (softcap or dropout or return_lse)
     choice = attention_choice(q, v, scale=options.scale, plain=plain, backend=backend)
     if plain and choice.reason.endswith(CUDNN):
-        sides = (side.transpose(1, 2) for side in (q, k, v))
-        return F.scaled_dot_product_attention(*sides, is_causal=right == 0, scale=options.scale).transpose(
-            1, 2
-        )
+        query, key, value = (side.transpose(1, 2) for side in (q, k, v))
+        fused = F.scaled_dot_product_attention(query, key, value, is_causal=right == 0, scale=options.scale)
+        return fused.transpose(1, 2)
     seeds = _seed(seed, q.device) if dropout else None
     if choice.backend == "torch":
         out, lse = ref.attention(q, k, v, cu_seqlens_q, cu_seqlens_k, biases, options, seeds)

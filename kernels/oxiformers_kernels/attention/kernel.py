@@ -75,7 +75,8 @@ class _Call(NamedTuple):
     def slots(self, side: Tensor, block: int) -> int:
         """How many tiles of `block` tokens the sequences of a side have at most; known without their lengths."""
         if not self.packed:
-            return side.shape[0] * triton.cdiv(side.shape[1], block)
+            tiles: int = triton.cdiv(side.shape[1], block)
+            return side.shape[0] * tiles
         return side.shape[0] // block + self.sequences
 
     def plan(self, own: Tensor | None, other: Tensor | None, slots: int, block: int) -> Tensor:
@@ -161,7 +162,8 @@ def _call(
 
 def _strides(side: Tensor) -> tuple[int, int, int]:
     """Of batch, token and head; packed tokens have no batch."""
-    return (0, *side.stride()[:2]) if side.dim() == 3 else side.stride()[:3]
+    batch = 0 if side.dim() == 3 else side.stride(0)
+    return batch, side.stride(-3), side.stride(-2)
 
 
 def _bias_arguments(name: str, bias: Tensor | None) -> dict[str, int]:
@@ -243,7 +245,7 @@ def attention_op(
 
 
 @attention_op.register_fake
-def _(q, k, v, *_):  # type: ignore[no-untyped-def]
+def _(q, k, v, *_):
     tokens = q.shape[0] if q.dim() == 3 else q.shape[0] * q.shape[1]
     return q.new_empty(*q.shape[:-1], v.shape[-1]), q.new_empty(q.shape[-2], tokens, dtype=torch.float32)
 
@@ -360,8 +362,9 @@ def _backward_queries(
 
 
 @attention_backward_op.register_fake
-def _(grad, lse_grad, out, lse, q, k, v, cu_seqlens_q, cu_seqlens_k, alibi_slopes, distance_bias, bias, seed, *options):  # type: ignore[no-untyped-def]  # fmt: skip
-    table_grad_wanted, bias_grad_wanted = options[-2:]
+def _(grad, lse_grad, out, lse, q, k, v, *inputs):
+    distance_bias, bias = inputs[3:5]
+    table_grad_wanted, bias_grad_wanted = inputs[-2:]
     return (
         *(side.new_empty(side.shape) for side in (q, k, v)),
         q.new_empty(distance_bias.shape if table_grad_wanted else (0,), dtype=torch.float32),

@@ -49,24 +49,29 @@ _FORWARD: dict[tuple[bool, str], _Row] = {
     (False, "plain"): (Tile(64, 64, 4, 2), Tile(64, 64, 8, 2), Tile(64, 32, 8, 1)),
     (False, "biased"): (Tile(64, 64, 4, 2), Tile(64, 32, 8, 1), Tile(32, 32, 8, 1)),
     (False, "dropout"): (Tile(64, 32, 4, 2), Tile(32, 32, 8, 1), Tile(32, 32, 8, 1)),
+    (True, "float32"): (Tile(32, 32, 8, 1), Tile(16, 32, 8, 1), Tile(16, 32, 8, 1)),
+    (False, "float32"): (Tile(32, 32, 8, 1), Tile(16, 32, 8, 1), Tile(16, 32, 8, 1)),
 }
 _BACKWARD_KEYS: dict[tuple[bool, str], _Row] = {
     (True, "plain"): (Tile(64, 64, 4, 3), Tile(64, 128, 8, 2), Tile(32, 32, 8, 1)),
     (True, "biased"): (Tile(64, 64, 4, 1), Tile(32, 32, 8, 1), Tile(32, 32, 8, 1)),
     (True, "dropout"): (Tile(32, 64, 4, 1), Tile(32, 32, 8, 1), Tile(16, 32, 8, 1)),
     (False, "plain"): (Tile(32, 32, 4, 1), Tile(64, 64, 8, 1), Tile(32, 32, 8, 1)),
-    (False, "biased"): (Tile(32, 32, 4, 1), Tile(32, 32, 8, 1), Tile(16, 32, 8, 1)),
-    (False, "dropout"): (Tile(32, 32, 4, 1), Tile(32, 32, 8, 1), Tile(16, 32, 8, 1)),
+    (False, "biased"): (Tile(32, 32, 4, 1), Tile(32, 32, 8, 1), Tile(16, 16, 8, 1)),
+    (False, "dropout"): (Tile(32, 32, 4, 1), Tile(16, 32, 8, 1), Tile(16, 16, 8, 1)),
+    (True, "float32"): (Tile(32, 16, 8, 1), Tile(16, 16, 4, 1), Tile(16, 16, 4, 1)),
+    (False, "float32"): (Tile(32, 16, 8, 1), Tile(32, 16, 8, 1), Tile(16, 16, 8, 1)),
 }
 _BACKWARD_QUERIES: dict[tuple[bool, str], _Row] = {
     (True, "plain"): (Tile(64, 64, 4, 3), Tile(128, 64, 8, 3), Tile(32, 64, 8, 1)),
     (True, "biased"): (Tile(64, 64, 4, 2), Tile(64, 64, 8, 1), Tile(32, 32, 8, 1)),
     (True, "dropout"): (Tile(32, 64, 4, 1), Tile(32, 64, 8, 1), Tile(32, 32, 8, 1)),
     (False, "plain"): (Tile(32, 32, 4, 1), Tile(32, 64, 8, 1), Tile(32, 32, 8, 1)),
-    (False, "biased"): (Tile(32, 32, 4, 1), Tile(32, 32, 8, 1), Tile(32, 32, 8, 1)),
+    (False, "biased"): (Tile(32, 32, 8, 1), Tile(32, 32, 8, 1), Tile(32, 32, 8, 1)),
     (False, "dropout"): (Tile(32, 32, 4, 1), Tile(32, 32, 8, 1), Tile(32, 32, 8, 1)),
+    (True, "float32"): (Tile(32, 32, 8, 1), Tile(16, 32, 8, 1), Tile(16, 16, 8, 1)),
+    (False, "float32"): (Tile(32, 32, 8, 1), Tile(16, 32, 8, 1), Tile(16, 32, 8, 1)),
 }
-_FLOAT32: _Row = (Tile(32, 32, 8, 1), Tile(16, 32, 8, 1), Tile(16, 16, 8, 1))
 
 # A tile that is no wider than most sequences, for heads of 128.
 _SHORT, _SHORT_TOKENS = Tile(64, 64, 8, 2), 64
@@ -89,9 +94,8 @@ def backward_queries_tile(shape: Shape) -> Tile:
 
 def _pick(rows: dict[tuple[bool, str], _Row], shape: Shape) -> Tile:
     index = 0 if shape.columns <= 64 else 1 if shape.columns <= 128 else 2
-    if shape.float32:
-        return _FLOAT32[index]
     kind = "dropout" if shape.dropout else "biased" if shape.biased else "plain"
+    kind = "float32" if shape.float32 else kind
     tile = rows[shape.hopper, kind][index]
     if shape.hopper and kind == "plain" and index == 1 and shape.typical <= _SHORT_TOKENS:
         return _SHORT

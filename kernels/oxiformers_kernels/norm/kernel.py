@@ -25,31 +25,26 @@ LAYER, LLAMA, GEMMA = 0, 1, 2
 
 
 @triton.jit
-def _load_row(x, residual, offsets, residual_offsets, inside, EVICTION: tl.constexpr):
+def _load_row(x, residual, offsets, residual_offsets, inside):
     """x + residual, rounded to their dtype."""
-    values = tl.load(x + offsets, mask=inside, other=0.0, eviction_policy=EVICTION)
+    values = tl.load(x + offsets, mask=inside, other=0.0)
     if residual is not None:
-        added = tl.load(residual + residual_offsets, mask=inside, other=0.0, eviction_policy=EVICTION)
+        added = tl.load(residual + residual_offsets, mask=inside, other=0.0)
         values = (values.to(tl.float32) + added.to(tl.float32)).to(x.dtype.element_ty)
     return values
 
 
 @triton.jit
-def _load_parameter(parameter, columns, inside, missing):
-    """Weight or bias in float32, or `missing` where there is none."""
-    values = missing
-    if parameter is not None:
-        values = tl.load(parameter + columns, mask=inside, other=0.0, eviction_policy="evict_last")
-        values = values.to(tl.float32)
-    return values
-
-
-@triton.jit
-def _scaled(normal, weight, bias, offset, dtype: tl.constexpr, KIND: tl.constexpr):
-    """The normalised row times weight (+ offset) plus bias, both in float32; `dtype` is that of x."""
+def _scaled(normal, weight, bias, columns, inside, offset, dtype: tl.constexpr, KIND: tl.constexpr):
+    """The normalised row times weight (+ offset) plus bias; `dtype` is that of x."""
     if KIND == 1:
         normal = normal.to(dtype).to(tl.float32)
-    return normal * (weight + offset) + bias
+    if weight is not None:
+        factor = tl.load(weight + columns, mask=inside, other=0.0, eviction_policy="evict_last")
+        normal *= factor.to(tl.float32) + offset
+    if bias is not None:
+        normal += tl.load(bias + columns, mask=inside, other=0.0, eviction_policy="evict_last").to(tl.float32)
+    return normal
 
 
 @triton.jit
@@ -62,15 +57,7 @@ def _forward(
     columns = tl.arange(0, BLOCK)[None, :]
     row_inside, column_inside = rows < n_rows, columns < n_columns
     inside = row_inside & column_inside
-    # Read once: what is written keeps the L2 cache.
-    values = _load_row(
-        x, residual, rows * x_row + columns, rows * residual_row + columns, inside, "evict_first"
-    )
-    # Asked for together with the row, and waited for once, where there are registers for all.
-    EARLY: tl.constexpr = KIND != 0 or BLOCK <= 4096
-    if EARLY:
-        factor = _load_parameter(weight, columns, column_inside, 1.0 - offset)
-        shift = _load_parameter(bias, columns, column_inside, 0.0)
+    values = _load_row(x, residual, rows * x_row + columns, rows * residual_row + columns, inside)
     if residual is not None:
         tl.store(total + rows * n_columns + columns, values, mask=inside)
     values = values.to(tl.float32)
@@ -80,10 +67,9 @@ def _forward(
         values = tl.where(inside, values - average, 0.0)
     reciprocal = tl.rsqrt(tl.sum(values * values, axis=1)[:, None] / n_columns + eps)
     tl.store(deviation + rows, reciprocal, mask=row_inside)
-    if not EARLY:
-        factor = _load_parameter(weight, columns, column_inside, 1.0 - offset)
-        shift = _load_parameter(bias, columns, column_inside, 0.0)
-    result = _scaled(values * reciprocal, factor, shift, offset, x.dtype.element_ty, KIND)
+    result = _scaled(
+        values * reciprocal, weight, bias, columns, column_inside, offset, x.dtype.element_ty, KIND
+    )
     tl.store(out + rows * n_columns + columns, result.to(out.dtype.element_ty), mask=inside)
 
 
@@ -106,7 +92,7 @@ def _forward_wide(
     for start in range(0, n_columns, BLOCK):
         columns = start + block
         inside = columns < n_columns
-        values = _load_row(x, residual, columns, columns, inside, "")
+        values = _load_row(x, residual, columns, columns, inside)
         if residual is not None:
             tl.store(total + columns, values, mask=inside)
         values = values.to(tl.float32)
@@ -128,11 +114,9 @@ def _forward_wide(
     for start in range(0, n_columns, BLOCK):
         columns = start + block
         inside = columns < n_columns
-        factor = _load_parameter(weight, columns, inside, 1.0 - offset)
-        shift = _load_parameter(bias, columns, inside, 0.0)
-        values = _load_row(x, residual, columns, columns, inside, "").to(tl.float32)
+        values = _load_row(x, residual, columns, columns, inside).to(tl.float32)
         normal = (values - center) * reciprocal
-        result = _scaled(normal, factor, shift, offset, x.dtype.element_ty, KIND)
+        result = _scaled(normal, weight, bias, columns, inside, offset, x.dtype.element_ty, KIND)
         tl.store(out + columns, result.to(out.dtype.element_ty), mask=inside)
 
 
@@ -290,17 +274,16 @@ class Tile(NamedTuple):
 
 
 def forward_tile(n_columns: int) -> Tile:
-    """Four warps of 1,024 elements each, which share weight and bias among narrow rows; more warps for wide ones.
+    """1,024 elements a warp: a row of up to as many columns is reduced without a barrier.
 
-    Rows of a few thousand columns have 512 a warp: more loads are under way when the row is asked for. Rows that are no
-    multiple of 16 are read element by element, with an address each in registers: half of everything.
+    Rows that are no multiple of 16 are read element by element, with an address each in registers: half of everything.
     """
     aligned = n_columns % 16 == 0
     if n_columns > (FORWARD_COLUMNS if aligned else FORWARD_COLUMNS // 2):
         return Tile(1, WIDE_BLOCK_COLUMNS, 8, whole=False)
+    share = 1024 if aligned else 512
     columns = triton.next_power_of_2(n_columns)
-    share = 512 if not aligned or 1024 < columns <= 4096 else 1024
-    rows = max(1, 4 * share // columns)
+    rows = max(1, share // columns)
     return Tile(rows, columns, rows * columns // share)
 
 
@@ -339,8 +322,14 @@ def rms_norm(
 
 @torch.library.custom_op("oxiformers_kernels::norm", mutates_args=())
 def norm_op(
-    x: Tensor, residual: Tensor | None, weight: Tensor | None, bias: Tensor | None, eps: float, offset: float, kind: int
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    x: Tensor,
+    residual: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    eps: float,
+    offset: float,
+    kind: int,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The forward launch: the result, x + residual, mean and 1 / standard deviation of each row (float32).
 
     The sum is empty without a residual, the mean is for RMSNorm.
@@ -423,8 +412,14 @@ def norm_backward_op(
 
 
 def _outputs(
-    x: Tensor, residual: Tensor | None, weight: Tensor | None, bias: Tensor | None, eps: float, offset: float, kind: int
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    x: Tensor,
+    residual: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    eps: float,
+    offset: float,
+    kind: int,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     dtype = x.dtype if weight is None or kind != LLAMA else torch.promote_types(x.dtype, weight.dtype)
     rows = x.shape[:-1]
     return (

@@ -15,9 +15,8 @@ TILE_ELEMENTS = 4096
 COLUMNS = 1024
 INVERT_BLOCK = 1024
 WARPS = 4
-# Pooling: columns of a block, a 128-byte line of 16 bits each; the rows a program reads at a time, and how many of them
-# a thread adds up as they come: many loads are under way and few sums kept; the programs that keep a GPU busy.
-POOL_COLUMNS, POOL_ROWS, POOL_UNROLL, POOL_PROGRAMS = 64, 128, 8, 1024
+# Pooling: columns and rows of a block, and the programs that keep a GPU busy.
+POOL_COLUMNS, POOL_ROWS, POOL_PROGRAMS = 128, 32, 1024
 
 HOW = {"mean": 0, "first": 1, "last": 2}
 
@@ -58,7 +57,7 @@ def _bounds(cu_seqlens, stride, sequence, split, SPLITS: tl.constexpr):
 @triton.jit
 def _pool(
     x, cu_seqlens, out, n_columns, n_sequences, x_row, x_column, cu_stride,
-    HOW: tl.constexpr, SPLITS: tl.constexpr, ROWS: tl.constexpr, UNROLL: tl.constexpr, BLOCK: tl.constexpr,
+    HOW: tl.constexpr, SPLITS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """out [SPLITS, n_sequences, n_columns]: a share of the mean of a sequence, or one of its tokens."""
     sequence, split = tl.program_id(0).to(tl.int64), tl.program_id(2)
@@ -67,16 +66,11 @@ def _pool(
     start, end, first, last = _bounds(cu_seqlens, cu_stride, sequence, split, SPLITS)
     place = out + (split * n_sequences + sequence) * n_columns + columns
     if HOW == 0:
-        LANES: tl.constexpr = ROWS // UNROLL
-        block = tl.arange(0, UNROLL)[:, None, None] * LANES + tl.arange(0, LANES)[None, :, None]
-        total = tl.zeros([LANES, BLOCK], tl.float32)
+        total = tl.zeros([ROWS, BLOCK], tl.float32)
         for row in range(first, last, ROWS):
-            rows = row + block
-            places = rows * x_row + columns[None, :, :] * x_column
-            values = tl.load(
-                x + places, mask=(rows < last) & wide[None, :, :], other=0.0, eviction_policy="evict_first"
-            )
-            total += tl.sum(values.to(tl.float32), axis=0)
+            rows = row + tl.arange(0, ROWS)[:, None]
+            inside = (rows < last) & wide
+            total += tl.load(x + rows * x_row + columns * x_column, mask=inside, other=0.0).to(tl.float32)
         mean = tl.sum(total, axis=0)[None, :] / tl.maximum(end - start, 1).to(tl.float32)
         tl.store(place, mean.to(out.dtype.element_ty), mask=wide)
     else:
@@ -190,7 +184,7 @@ def pool_op(x: Tensor, cu_seqlens: Tensor, how: int) -> Tensor:
         with on(x.device):
             _pool[(n_sequences, triton.cdiv(n_columns, POOL_COLUMNS), splits)](
                 x, cu_seqlens, out, n_columns, n_sequences, *x.stride(), cu_seqlens.stride(0),
-                HOW=how, SPLITS=splits, ROWS=POOL_ROWS, UNROLL=POOL_UNROLL, BLOCK=POOL_COLUMNS, num_warps=WARPS,
+                HOW=how, SPLITS=splits, ROWS=POOL_ROWS, BLOCK=POOL_COLUMNS, num_warps=WARPS,
             )  # fmt: skip
     return out[0] if splits == 1 else out.sum(dim=0).to(x.dtype)
 

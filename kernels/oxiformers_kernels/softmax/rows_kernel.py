@@ -22,16 +22,13 @@ def row_offsets(rows, heads, queries, stride_batch, stride_head, stride_query, F
 
 @triton.jit
 def load_logits(
-    x, mask, bias, columns, inside, x_stride, mask_stride, bias_stride, scale, lowest,
-    MASK: tl.constexpr, EVICTION: tl.constexpr,
-):  # fmt: skip
+    x, mask, bias, columns, inside, x_stride, mask_stride, bias_stride, scale, lowest, MASK: tl.constexpr
+):
     """x * scale + bias + mask in float32, -inf outside of the row and where removed. `x`, `mask`, `bias`: row pointers.
 
     MASK: 0 where there is none, 1 for a boolean one, 2 for an additive one, of which `lowest` and less remove.
-    EVICTION: `evict_first` where x is not read again, so that what is written keeps the L2 cache.
     """
-    logits = tl.load(x + columns * x_stride, mask=inside, other=0.0, eviction_policy=EVICTION)
-    logits = logits.to(tl.float32) * scale
+    logits = tl.load(x + columns * x_stride, mask=inside, other=0.0).to(tl.float32) * scale
     if bias is not None:
         logits += tl.load(bias + columns * bias_stride, mask=inside, other=0.0).to(tl.float32)
     keep = inside
@@ -74,7 +71,7 @@ def forward(
     if bias is not None:
         bias += row_offsets(rows, heads, queries, bias_batch, bias_head, bias_query, FLAT)
     logits = load_logits(
-        x, mask, bias, columns, inside, x_column, mask_column, bias_column, scale, lowest, MASK, "evict_first"
+        x, mask, bias, columns, inside, x_column, mask_column, bias_column, scale, lowest, MASK
     )
     peak = tl.max(logits, axis=1)[:, None]
     # A row with nothing kept has peak -inf; subtracting 0 there keeps exp(-inf) = 0 from being NaN.
@@ -106,10 +103,9 @@ def backward(
     columns = tl.arange(0, BLOCK)[None, :]
     inside = (rows < n_rows) & (columns < n_columns)
     places = rows.to(tl.int64) * n_columns + columns
-    lowest = float("-inf") if LOG else 0.0
-    p = tl.load(saved + places, mask=inside, other=lowest, eviction_policy="evict_first").to(tl.float32)
+    p = tl.load(saved + places, mask=inside, other=float("-inf") if LOG else 0.0).to(tl.float32)
     offsets = rows.to(tl.int64) * grad_row + columns.to(tl.int64) * grad_column
-    g = tl.load(grad + offsets, mask=inside, other=0.0, eviction_policy="evict_first").to(tl.float32)
+    g = tl.load(grad + offsets, mask=inside, other=0.0).to(tl.float32)
     if seed is not None:
         g = tl.where(kept(tl.load(seed), rows, 0, threshold, ROWS, BLOCK), g * survivor, 0.0)
     if LOG:

@@ -43,7 +43,6 @@ def _statistics(
             scale,
             lowest,
             MASK,
-            "",
         )
         peak = tl.maximum(peaks, tl.max(logits, axis=0))
         shift = tl.where(peak == float("-inf"), 0.0, peak)
@@ -80,7 +79,6 @@ def _write(
             scale,
             lowest,
             MASK,
-            "",
         )
         result = logits - subtracted if LOG else tl.exp(logits - shift) * factor
         result = result.to(out.dtype.element_ty)
