@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from oxiformers_kernels import attention as module
 from oxiformers_kernels import dispatch
-from oxiformers_kernels.attention import attention, bucketed_distance_bias, ref, table
+from oxiformers_kernels.attention import attention, attention_choice, bucketed_distance_bias, ref, table
 from oxiformers_kernels.dispatch import BackendError, recorded
 
 ENDS = torch.tensor([0, 7, 7, 12], dtype=torch.int32)
@@ -187,6 +188,29 @@ def test_what_the_kernel_does_not_take(
     torch.testing.assert_close(out, by_sdpa(q, k, v, ENDS, scale=scale))
     with pytest.raises(BackendError, match=words):
         attention(q, k, v, ENDS, scale=scale, backend="triton")
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_where_torch_was_measured_faster(monkeypatch: pytest.MonkeyPatch, causal: bool) -> None:
+    """auto takes torch's fused call for plain sequences of one length, and for nothing else; a name goes its own way."""
+    monkeypatch.setattr(dispatch, "triton_obstacle", lambda device: None)
+    monkeypatch.setattr(module, "_slower", lambda q, v: module.CUDNN)
+    monkeypatch.setattr(ref, "attention", lambda *_: pytest.fail("the plain twin is not what was measured"))
+    q, k, v = sides(2, 6, kv_heads=4)
+    with recorded() as choices:
+        out = attention(q, k, v, causal=causal)
+    assert choices[0].backend == "torch" and choices[0].reason.startswith(
+        "measured slower: torch's call to cuDNN"
+    )
+    expected = F.scaled_dot_product_attention(*(side.transpose(1, 2) for side in (q, k, v)), is_causal=causal)
+    torch.testing.assert_close(out, expected.transpose(1, 2))
+    assert attention_choice(q, v, plain=True, backend="triton").backend == "triton"
+    assert attention_choice(q, v, plain=False).backend == "triton"
+
+
+def test_only_what_was_measured_is_called_slower() -> None:
+    q = torch.zeros(1, 4, 2, 64, dtype=torch.bfloat16)
+    assert module._slower(q, q) is None  # on the CPU nothing was
 
 
 def test_one_graph_for_equally_long_sequences() -> None:
