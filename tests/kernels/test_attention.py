@@ -192,7 +192,7 @@ def test_what_the_kernel_does_not_take(
 
 @pytest.mark.parametrize("causal", [False, True])
 def test_where_torch_was_measured_faster(monkeypatch: pytest.MonkeyPatch, causal: bool) -> None:
-    """auto takes torch's fused call for plain sequences of one length, and for nothing else; a name goes its own way."""
+    """auto takes torch's fused call for plain sequences of one length, and for nothing else; a name wins."""
     monkeypatch.setattr(dispatch, "triton_obstacle", lambda device: None)
     monkeypatch.setattr(module, "_slower", lambda q, v: module.CUDNN)
     monkeypatch.setattr(ref, "attention", lambda *_: pytest.fail("the plain twin is not what was measured"))
