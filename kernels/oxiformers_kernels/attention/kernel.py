@@ -180,8 +180,8 @@ def _bias_arguments(name: str, bias: Tensor | None) -> dict[str, int]:
 
 
 def _blocks(side: Tensor, rows: int, columns: int) -> Any:
-    """The tensor as the copy engine of a Hopper GPU reads it, `[tokens, H * D]`; None where it cannot."""
-    if interpreting() or side.shape[-1] != columns or side.numel() == 0:
+    """A 16-bit tensor as the copy engine of a Hopper GPU reads it, `[tokens, H * D]`; None where it cannot."""
+    if interpreting() or side.element_size() != 2 or side.shape[-1] != columns or side.numel() == 0:
         return None
     batch, token, head = _strides(side)
     adjacent = head == columns or side.shape[-2] == 1
