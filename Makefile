@@ -46,6 +46,10 @@ test: develop .venv/.test .venv-457/.made .venv-523/.made ## Run every test: Rus
 	$(BIN)/python -m pytest
 	TRITON_INTERPRET=1 $(BIN)/python -m pytest -m "interpreter and not gpu" tests/kernels tests/layers
 
+.PHONY: ahead
+ahead: develop .venv/.test ## Compile every kernel's tiles for GPUs that are not there, the rarer ones too
+	$(BIN)/python -m pytest -m "not interpreter and not gpu" tests/kernels -k compiles_ahead
+
 .PHONY: parity
 parity: develop .venv/.test .venv-523/.made ## Compare tokenization with tokenizers: whole shared corpora, random cases
 	$(BIN)/python tests/core/parity.py
