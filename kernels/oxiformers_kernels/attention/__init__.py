@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from oxiformers_kernels.attention import ref
-from oxiformers_kernels.attention.ref import Biases, Options, bucketed_distance_bias
+from oxiformers_kernels.attention.ref import Biases, Options, bucketed_distance_bias, relative_buckets
 from oxiformers_kernels.device import capability
 from oxiformers_kernels.dispatch import Backend, Choice, choose
 
-__all__ = ["attention", "attention_choice", "bucketed_distance_bias"]
+__all__ = ["attention", "attention_choice", "bucketed_distance_bias", "relative_buckets"]
 
 KERNEL_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 LARGEST_HEAD = 256

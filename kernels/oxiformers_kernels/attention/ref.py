@@ -177,16 +177,25 @@ def bucketed_distance_bias(table: Tensor, max_distance: int, bidirectional: bool
     Returns:
         `[H, 2 * R + 1]`, for `distance_bias` of `attention`.
     """
-    buckets, distance = table.shape[0], torch.arange(-max_distance, max_distance + 1, device=table.device)
-    side = torch.zeros_like(distance)
+    distance = torch.arange(-max_distance, max_distance + 1, device=table.device)
+    return table[relative_buckets(distance, table.shape[0], max_distance, bidirectional=bidirectional)].t()
+
+
+def relative_buckets(distances: Tensor, buckets: int, reach: int, *, bidirectional: bool) -> Tensor:
+    """The bucket of every distance (key minus query), as T5 defines them.
+
+    Half of a side's buckets are for one distance each, the others grow geometrically up to ``reach``. Without
+    ``bidirectional`` there is one side: the keys before the query.
+    """
     if bidirectional:
         buckets //= 2
-        side = (distance > 0).long() * buckets
-        distance = distance.abs()
+        side = (distances > 0).long() * buckets
+        distances = distances.abs()
     else:
-        distance = (-distance).clamp(min=0)
+        side, distances = torch.zeros_like(distances), (-distances).clamp(min=0)
     exact = buckets // 2
     # In float32 and in this order, as at training: a bucket's edge must not move by a rounding.
-    growth = torch.log(distance.float().clamp(min=1) / exact) / math.log(max_distance / exact)
-    far = (exact + (growth * (buckets - exact)).long()).clamp(max=buckets - 1)
-    return table[side + torch.where(distance < exact, distance, far)].t()
+    growth = torch.log(distances.float().clamp(min=1) / exact) / math.log(reach / exact) * (buckets - exact)
+    far = (exact + growth.long()).clamp(max=buckets - 1)
+    buckets_of: Tensor = side + torch.where(distances < exact, distances, far)
+    return buckets_of

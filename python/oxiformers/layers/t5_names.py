@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from oxiformers.layers.linear import Linear
 from oxiformers.layers.mlp import gated
 from oxiformers.layers.norm import RMSNorm
 from oxiformers.layers.scoring import Scoring
+from oxiformers_kernels.attention import relative_buckets
 
 BlockOutput = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
 """The tokens, the bias by distance, and the probabilities of self- and of cross-attention (or None)."""
@@ -112,26 +112,6 @@ class T5NamesAttention(nn.Module):
     def _split(self, tensor: Tensor) -> Tensor:
         split: Tensor = tensor.unflatten(-1, (self.heads, -1))
         return split
-
-
-def relative_buckets(distances: Tensor, buckets: int, reach: int, *, bidirectional: bool) -> Tensor:
-    """The bucket of every distance (key minus query), as T5 defines them.
-
-    Half of a side's buckets are for one distance each, the others grow geometrically up to ``reach``. Without
-    ``bidirectional`` there is one side: the keys before the query.
-    """
-    if bidirectional:
-        buckets //= 2
-        side = (distances > 0).long() * buckets
-        distances = distances.abs()
-    else:
-        side, distances = torch.zeros_like(distances), (-distances).clamp(min=0)
-    exact = buckets // 2
-    # In float32 and in this order, as at training: a bucket's edge must not move by a rounding.
-    growth = torch.log(distances.float().clamp(min=1) / exact) / math.log(reach / exact) * (buckets - exact)
-    far = (exact + growth.long()).clamp(max=buckets - 1)
-    buckets_of: Tensor = side + torch.where(distances < exact, distances, far)
-    return buckets_of
 
 
 class T5SelfAttentionLayer(nn.Module):
