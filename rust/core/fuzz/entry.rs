@@ -62,7 +62,7 @@ pub fn tiktoken(data: &[u8]) {
     let options = BpeOptions { ignore_merges: true, ..BpeOptions::default() };
     let model = Bpe::new(vocab, file.merges(), options).unwrap();
     let tokenizer = Tokenizer::from_model(
-        Model::Bpe(model),
+        Model::Bpe(Box::new(model)),
         r#"{"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true}}"#,
     );
     TEXTS.iter().for_each(|text| encode(tokenizer.as_ref().unwrap(), text));

@@ -9,7 +9,7 @@ use oxiformers_core::tokenizer::{
     Character, Edges, Form, Normalizer, Pattern, Precompiled, Replace, Strip, Tokenizer, characters,
 };
 use std::time::{Duration, Instant};
-use support::Draw;
+use support::{Draw, charsmap};
 
 fn literal(pattern: &str, content: &str) -> Normalizer {
     Normalizer::Replace(Replace::new(Pattern::Literal(pattern.into()), content))
@@ -85,27 +85,6 @@ fn one_after_another() {
     ]);
     assert_eq!(aligned(&nested, "ÀB"), ("ab".into(), own(2)));
     assert_eq!(aligned(&Normalizer::Sequence(Vec::new()), "x"), ("x".into(), own(1)));
-}
-
-/// A charsmap of one rule for each of some bytes.
-fn charsmap(rules: &[(u8, &str)]) -> Vec<u8> {
-    let mut cells = vec![0u32; 1024];
-    let mut texts = Vec::new();
-    cells[0] = 256 << 10;
-    for (index, (byte, text)) in rules.iter().enumerate() {
-        let at = 256 ^ usize::from(*byte);
-        let leaf = 512 + index;
-        cells[at] = u32::from(*byte) | 1 << 8 | ((leaf ^ at) as u32) << 10;
-        cells[leaf] = 1 << 31 | texts.len() as u32;
-        texts.extend_from_slice(text.as_bytes());
-        texts.push(0);
-    }
-    let size = (cells.len() * 4) as u32;
-    size.to_le_bytes()
-        .into_iter()
-        .chain(cells.iter().flat_map(|cell| cell.to_le_bytes()))
-        .chain(texts)
-        .collect()
 }
 
 #[test]

@@ -41,7 +41,7 @@ pub use formats::{
     SpecialPiece, Tiktoken, VocabOptions, read_merges, read_tiktoken,
 };
 pub use model::{Bpe, Model, Scratch, SentencePiece, Unigram, WordLevel, WordPiece, bpe};
-pub use normalizer::{BertNormalizer, Form, Normalizer, Precompiled, Replace, Strip};
+pub use normalizer::{BertNormalizer, Form, FreeCharacters, Normalizer, Precompiled, Replace, Strip};
 pub use padding::{Padding, PaddingLength};
 pub use pattern::Pattern;
 pub use post_processor::PostProcessor;

@@ -39,7 +39,22 @@ impl Edges {
 #[derive(Debug, Clone, Default)]
 pub struct Text {
     text: String,
-    places: Vec<(u32, u32)>,
+    places: Places,
+}
+
+/// Where the bytes of a text come from.
+#[derive(Debug, Clone)]
+enum Places {
+    /// The range of original characters of each byte.
+    Known(Vec<(u32, u32)>),
+    /// Not of interest, but for how many bytes at the start come from the original's first character.
+    Unknown { first: usize },
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self::Known(Vec::new())
+    }
 }
 
 impl Text {
@@ -47,17 +62,37 @@ impl Text {
     pub fn from_characters(characters: &[Character]) -> Self {
         let mut text = Self {
             text: String::with_capacity(characters.len()),
-            places: Vec::with_capacity(characters.len()),
+            places: Places::Known(Vec::with_capacity(characters.len())),
         };
         text.extend(characters);
         text
     }
 
+    /// A text without places; `starts` says whether its first character is the original's first one.
+    pub fn unplaced(text: String, starts: bool) -> Self {
+        let first = text.chars().next().filter(|_| starts).map_or(0, char::len_utf8);
+        Self { text, places: Places::Unknown { first } }
+    }
+
+    /// An empty text, that knows places where this one does.
+    fn alike(&self) -> Self {
+        let places = match &self.places {
+            Places::Known(places) => Places::Known(Vec::with_capacity(places.len())),
+            Places::Unknown { .. } => Places::Unknown { first: 0 },
+        };
+        Self { text: String::with_capacity(self.text.len()), places }
+    }
+
     fn extend(&mut self, characters: &[Character]) {
         for character in characters {
             self.text.push(character.value);
-            for _ in 0..character.value.len_utf8() {
-                self.places.push((character.start, character.end));
+            match &mut self.places {
+                Places::Known(places) => {
+                    let place = (character.start, character.end);
+                    places.extend(std::iter::repeat_n(place, character.value.len_utf8()));
+                }
+                Places::Unknown { first } if character.start == 0 => *first = self.text.len(),
+                Places::Unknown { .. } => {}
             }
         }
     }
@@ -72,21 +107,25 @@ impl Text {
         self.text.get(range).unwrap_or_default()
     }
 
-    /// The range of original characters behind a non-empty range of bytes.
+    /// The range of original characters behind a non-empty range of bytes; (0, 0) where places are unknown.
     pub fn original(&self, range: Range<usize>) -> (u32, u32) {
-        match self.places.get(range) {
+        let Places::Known(places) = &self.places else { return (0, 0) };
+        match places.get(range) {
             Some([only]) => *only,
             Some([first, .., last]) => (first.0, last.1),
             _ => (0, 0),
         }
     }
 
-    /// The characters of a range of bytes.
+    /// The characters of a range of bytes. Where places are unknown, they start at 0 or not, as they do in the original.
     pub fn characters(&self, range: Range<usize>) -> impl Iterator<Item = Character> {
         let start = range.start;
         self.slice(range).char_indices().map(move |(at, value)| {
-            let (first, end) = self.places.get(start + at).copied().unwrap_or_default();
-            Character { value, start: first, end }
+            let (start, end) = match &self.places {
+                Places::Known(places) => places.get(start + at).copied().unwrap_or_default(),
+                Places::Unknown { first } => (u32::from(start + at >= *first), 1),
+            };
+            Character { value, start, end }
         })
     }
 }
@@ -112,9 +151,10 @@ impl Words {
         Self::new(Text::from_characters(&characters(text, 0)), 0..text.len())
     }
 
-    /// A text as one word, for cutting alone: its characters know no places.
-    pub fn unplaced(text: &str) -> Self {
-        Self::new(Text { text: text.to_owned(), places: Vec::new() }, 0..text.len())
+    /// [`Text::unplaced`] as one word.
+    pub fn unplaced(text: String, starts: bool) -> Self {
+        let whole = 0..text.len();
+        Self::new(Text::unplaced(text, starts), whole)
     }
 
     /// Cuts each word: `cut` gets its text and says, in ascending order, which parts of it are words. Empty parts are
@@ -134,10 +174,7 @@ impl Words {
     /// Replaces the characters of each word: `change` gets them and appends what they become. A word without
     /// characters is left out.
     pub fn rewrite(&mut self, mut change: impl FnMut(&[Character], &mut Vec<Character>)) {
-        let mut text = Text {
-            text: String::with_capacity(self.text.text.len()),
-            places: Vec::with_capacity(self.text.places.len()),
-        };
+        let mut text = self.text.alike();
         let mut ranges = Vec::with_capacity(self.ranges.len());
         let (mut before, mut after) = (Vec::new(), Vec::new());
         for range in &self.ranges {
@@ -152,5 +189,23 @@ impl Words {
             }
         }
         *self = Self { text, ranges };
+    }
+    /// [`Self::rewrite`] for words of which nothing is known of places: `change` gets a word's text and what to append to.
+    /// False, and nothing is done, where something is known.
+    pub fn rewrite_text(&mut self, mut change: impl FnMut(&str, &mut String)) -> bool {
+        if !matches!(self.text.places, Places::Unknown { first: 0 }) {
+            return false;
+        }
+        let mut text = self.text.alike();
+        let mut ranges = Vec::with_capacity(self.ranges.len());
+        for range in &self.ranges {
+            let start = text.text.len();
+            change(self.text.slice(range.clone()), &mut text.text);
+            if start < text.text.len() {
+                ranges.push(start..text.text.len());
+            }
+        }
+        *self = Self { text, ranges };
+        true
     }
 }

@@ -1,5 +1,5 @@
 //! A small tokenizer and repeatable random numbers for tests.
-#![allow(clippy::unwrap_used, dead_code)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, dead_code)]
 
 use oxiformers_core::tokenizer::Tokenizer;
 
@@ -61,6 +61,37 @@ pub fn json(normalizer: &str, pre_tokenizer: &str) -> String {
 /// The tokenizer of [`json`].
 pub fn tokenizer(normalizer: &str, pre_tokenizer: &str) -> Tokenizer {
     Tokenizer::from_json(&json(normalizer, pre_tokenizer), "test").unwrap()
+}
+
+/// Bytes as byte-level vocabularies write them, from the bytes that stand for themselves.
+pub fn alphabet(bytes: &[u8]) -> String {
+    let own = |byte: &u8| matches!(*byte, 33..=126 | 161..=172 | 174..=255);
+    let character = |byte: &u8| match own(byte) {
+        true => char::from(*byte),
+        false => char::from_u32(256 + (0..*byte).filter(|other| !own(other)).count() as u32).unwrap(),
+    };
+    bytes.iter().map(character).collect()
+}
+
+/// A charsmap of one rule for each of some bytes.
+pub fn charsmap(rules: &[(u8, &str)]) -> Vec<u8> {
+    let mut cells = vec![0u32; 1024];
+    let mut texts = Vec::new();
+    cells[0] = 256 << 10;
+    for (index, (byte, text)) in rules.iter().enumerate() {
+        let at = 256 ^ usize::from(*byte);
+        let leaf = 512 + index;
+        cells[at] = u32::from(*byte) | 1 << 8 | ((leaf ^ at) as u32) << 10;
+        cells[leaf] = 1 << 31 | texts.len() as u32;
+        texts.extend_from_slice(text.as_bytes());
+        texts.push(0);
+    }
+    let size = (cells.len() * 4) as u32;
+    size.to_le_bytes()
+        .into_iter()
+        .chain(cells.iter().flat_map(|cell| cell.to_le_bytes()))
+        .chain(texts)
+        .collect()
 }
 
 /// Pseudo-random numbers (SplitMix64; Steele, Lea and Flood, 2014).

@@ -104,7 +104,9 @@ pub(super) fn bpe(
     let merges = pairs(merges)?;
     assemble(vocab, components, |vocab| {
         let merges = merges.iter().map(|(left, right)| (left.as_str(), right.as_str()));
-        Bpe::new(vocab, merges, options).map(Model::Bpe).map_err(|misfit| misfit.argument())
+        Bpe::new(vocab, merges, options)
+            .map(|model| Model::Bpe(Box::new(model)))
+            .map_err(|misfit| misfit.argument())
     })
 }
 

@@ -2,8 +2,7 @@
 
 use crate::Result;
 use crate::tokenizer::Tokenizer;
-use crate::tokenizer::cache::{Cache, Key};
-use crate::tokenizer::model::{Model, Scratch};
+use crate::tokenizer::model::Model;
 use crate::tokenizer::pattern::{Pattern, Scanner};
 use crate::tokenizer::pre_tokenizer::{Behavior, PreTokenizer, Split};
 use crate::tokenizer::text::Words;
@@ -52,51 +51,37 @@ impl ByteWords {
         Some(Self { steps, add_prefix_space: last.add_prefix_space })
     }
 
-    /// Appends the ids of a normalized text without added tokens.
-    pub fn ids(
-        &self,
-        model: &Model,
-        text: &str,
-        cache: &Cache,
-        kind: u8,
-        scratch: &mut Scratch,
-        ids: &mut Vec<u32>,
-    ) -> Result<()> {
-        let Model::Bpe(model) = model else { return Ok(()) };
-        let mut whole = |word: &str| {
-            let key = Key::new(word.as_bytes(), kind);
-            if key.is_some_and(|key| cache.get(&key, ids)) {
-                return;
-            }
-            let before = ids.len();
-            model.ids_of_bytes(word.as_bytes(), &mut scratch.bpe, ids);
-            if let Some(key) = key {
-                cache.put(&key, ids.get(before..).unwrap_or_default());
+    /// Calls `word` with the words of a normalized text without added tokens.
+    pub fn words(&self, text: &str, mut word: impl FnMut(&str) -> Result<()>) -> Result<()> {
+        let mut done = Ok(());
+        let mut take = |text: &str| {
+            if done.is_ok() {
+                done = word(text);
             }
         };
         match &self.steps {
             Steps::Scanner(scanner) => {
                 self.prefixed(text, |text| {
-                    scanner.words(text, |word| whole(text.get(word).unwrap_or_default()));
+                    scanner.words(text, |word| take(text.get(word).unwrap_or_default()));
                 });
             }
             Steps::Any(steps, use_regex) => {
-                let mut words = Words::unplaced(text);
+                let mut words = Words::unplaced(text.to_owned(), false);
                 for step in steps {
                     step.apply(&mut words)?;
                 }
                 for range in &words.ranges {
                     self.prefixed(words.text.slice(range.clone()), |text| {
                         if *use_regex {
-                            Scanner::Gpt2.words(text, |word| whole(text.get(word).unwrap_or_default()));
+                            Scanner::Gpt2.words(text, |word| take(text.get(word).unwrap_or_default()));
                         } else {
-                            whole(text);
+                            take(text);
                         }
                     });
                 }
             }
         }
-        Ok(())
+        done
     }
 
     fn prefixed(&self, text: &str, mut take: impl FnMut(&str)) {

@@ -2,12 +2,16 @@
 
 use super::bytes::ByteWords;
 use super::cut::Cut;
+use super::merges::Merges;
 use crate::Result;
 use crate::tokenizer::Tokenizer;
 use crate::tokenizer::cache::{Cache, Key, LONGEST_PACKED};
-use crate::tokenizer::model::Scratch;
+use crate::tokenizer::model::{Model, Scratch};
+use crate::tokenizer::normalizer::FreeCharacters;
 use crate::tokenizer::plain::{Part, Scope};
-use crate::tokenizer::text::Edges;
+use crate::tokenizer::pre_tokenizer::PreTokenizer;
+use crate::tokenizer::text::{Edges, Words};
+use std::borrow::Cow;
 
 /// How a tokenizer's texts are cut, and what their parts became.
 #[derive(Debug)]
@@ -15,6 +19,9 @@ pub struct Chunks {
     cut: Cut,
     cache: Cache,
     bytes: Option<ByteWords>,
+    free: Option<FreeCharacters>,
+    /// The start of the input is pre-tokenized in its own way.
+    sees_start: bool,
 }
 
 /// A piece and where it stands.
@@ -34,13 +41,17 @@ const STARTS: u8 = 1;
 const FIRST: u8 = 2;
 /// In the kind of a [`Key`]: the part ends a piece.
 const ENDS: u8 = 4;
-/// In the kind of a [`Key`]: a word as the model gets it.
-const WORD: u8 = 8;
 
 impl Chunks {
     /// None where texts can't be cut.
     pub fn new(tokenizer: &Tokenizer) -> Option<Self> {
-        Some(Self { cut: Cut::new(tokenizer)?, cache: Cache::default(), bytes: ByteWords::new(tokenizer) })
+        Some(Self {
+            cut: Cut::new(tokenizer)?,
+            cache: Cache::default(),
+            bytes: ByteWords::new(tokenizer),
+            free: tokenizer.normalizer.as_ref().and_then(FreeCharacters::new),
+            sees_start: tokenizer.pre_tokenizer.as_ref().is_some_and(PreTokenizer::sees_start),
+        })
     }
 
     /// Whether the start of a text can be worked through without knowing its end.
@@ -103,26 +114,29 @@ impl Chunks {
         scratch: &mut Scratch,
         ids: &mut Vec<u32>,
     ) -> Result<bool> {
-        let found = |text: &str| {
-            let tokens = tokenizer.added.normalized();
-            tokens.is_some_and(|tokens| tokens.occurs(text))
+        let normalized = match (&tokenizer.normalizer, &self.free) {
+            (None, _) => Some(Cow::Borrowed(text)),
+            (Some(normalizer), Some(free)) => free.normalize(normalizer, text, edges),
+            (Some(_), None) => None,
         };
-        let unchanged = tokenizer.normalizer.as_ref().is_none_or(|normalizer| normalizer.keeps(text));
-        if let (Some(bytes), true) = (&self.bytes, unchanged)
-            && !found(text)
-        {
-            bytes.ids(&tokenizer.model, text, &self.cache, WORD, scratch, ids)?;
+        let plain = normalized.filter(|normalized| {
+            let added = tokenizer.added.normalized();
+            added.is_none_or(|added| !added.occurs(normalized))
+                // Whether what is left starts the input is not known then.
+                && (matches!(normalized, Cow::Borrowed(_)) || first > 0 || !self.sees_start)
+        });
+        if let Some(normalized) = plain {
+            // Of bytes as they are, the condition is that of the components.
+            let as_given = tokenizer.normalizer.is_none() && self.bytes.is_some();
+            if !as_given && !self.cut.holds(text, &normalized, edges) {
+                return Ok(false);
+            }
+            self.words(tokenizer, normalized, first == 0 && self.sees_start, scratch, ids)?;
             return Ok(true);
         }
         let normalized = tokenizer.normalize_piece(text, first, edges)?;
         if !self.cut.holds(text, normalized.text(), edges) {
             return Ok(false);
-        }
-        if let Some(bytes) = &self.bytes
-            && !found(normalized.text())
-        {
-            bytes.ids(&tokenizer.model, normalized.text(), &self.cache, WORD, scratch, ids)?;
-            return Ok(true);
         }
         tokenizer.parts(normalized, scope, |part| {
             match part {
@@ -136,6 +150,37 @@ impl Chunks {
             Ok(true)
         })?;
         Ok(true)
+    }
+
+    /// Appends the ids of normalized text without added tokens; `starts`: it starts the input, and that is seen.
+    fn words(
+        &self,
+        tokenizer: &Tokenizer,
+        text: Cow<'_, str>,
+        starts: bool,
+        scratch: &mut Scratch,
+        ids: &mut Vec<u32>,
+    ) -> Result<()> {
+        let model = &*tokenizer.model;
+        if let (Some(bytes), Model::Bpe(model)) = (&self.bytes, model) {
+            let merges = Merges { model, bytes: true, cache: &self.cache };
+            return bytes.words(&text, |word| merges.word(word, &mut scratch.bpe, ids));
+        }
+        let mut words = Words::unplaced(text.into_owned(), starts);
+        if let Some(pre_tokenizer) = &tokenizer.pre_tokenizer {
+            pre_tokenizer.apply(&mut words)?;
+        }
+        for word in &words.ranges {
+            let word = words.text.slice(word.clone());
+            match model {
+                Model::Bpe(model) => {
+                    let merges = Merges { model, bytes: false, cache: &self.cache };
+                    merges.word(word, &mut scratch.bpe, ids)?;
+                }
+                _ => model.ids(word, scratch, ids)?,
+            }
+        }
+        Ok(())
     }
 }
 

@@ -8,7 +8,7 @@ use crate::tokenizer::Tokenizer;
 use crate::tokenizer::added_tokens::AddedVocabulary;
 use crate::tokenizer::byte_alphabet::character_of;
 use crate::tokenizer::model::Model;
-use crate::tokenizer::normalizer::{Normalizer, Replace};
+use crate::tokenizer::normalizer::{Normalizer, Replace, is_space};
 use crate::tokenizer::pattern::{Pattern, Scanner};
 use crate::tokenizer::pieces::SPACE_SIGN;
 use crate::tokenizer::pre_tokenizer::{Behavior, PreTokenizer, PrependScheme, Split};
@@ -98,7 +98,7 @@ impl Cut {
             Pattern::Known(..) => return None,
             // Runs of white space.
             Pattern::Regex(regex) => {
-                if self.marker != ' ' || !SPACES.contains(&regex.as_str()) {
+                if self.marker != ' ' || !is_space(regex.as_str()) {
                     return None;
                 }
                 true
@@ -223,9 +223,6 @@ impl Cut {
         starts && ends && !joins
     }
 }
-
-/// Patterns that match white space alone.
-const SPACES: [&str; 6] = [r"\s+", " +", " {2,}", r"\s{2,}", r"\s", "[ ]+"];
 
 /// DeepSeek's, which has no space.
 const IDEOGRAPHS: &str = "[一-龥\u{3040}-ゟ゠-ヿ]+";

@@ -7,6 +7,7 @@ mod bytes;
 mod characters;
 mod chunks;
 mod cut;
+mod merges;
 mod words;
 
 use super::model::{Model, Scratch};

@@ -52,7 +52,7 @@ pub enum Model {
     /// The whole word or the unknown token.
     WordLevel(WordLevel),
     /// Characters merged pair by pair.
-    Bpe(Bpe),
+    Bpe(Box<Bpe>),
     /// The pieces of the highest score.
     Unigram(Unigram),
     /// What sentencepiece makes of a text, normalization included.
@@ -73,7 +73,7 @@ impl Model {
             None => "Unigram",
         };
         match (kind, tag) {
-            ("BPE", _) => Bpe::read(node).map(Self::Bpe),
+            ("BPE", _) => Bpe::read(node).map(|model| Self::Bpe(Box::new(model))),
             ("WordPiece", _) => WordPiece::read(node).map(Self::WordPiece),
             ("WordLevel", _) => WordLevel::read(node).map(Self::WordLevel),
             ("SentencePiece", _) => {

@@ -3,6 +3,7 @@
 mod bert;
 pub(super) mod charsmap;
 mod forms;
+mod free;
 mod precompiled;
 mod replace;
 mod rewrite;
@@ -11,8 +12,9 @@ mod strip;
 
 pub use bert::BertNormalizer;
 pub use forms::Form;
+pub use free::FreeCharacters;
 pub use precompiled::Precompiled;
-pub use replace::Replace;
+pub use replace::{Replace, is_space};
 pub use strip::Strip;
 
 use super::json::Node;

@@ -71,6 +71,18 @@ impl Precompiled {
         Ok(())
     }
 
+    /// What some text becomes. None: it may be part of a longer grapheme.
+    pub(super) fn free(&self, old: &[char]) -> Option<Vec<char>> {
+        let mut new = Vec::new();
+        for c in old {
+            match self.map.find(c.encode_utf8(&mut [0; 4]).as_bytes()) {
+                Some(found) => new.extend(found.chars()),
+                None => new.push(*c),
+            }
+        }
+        old.iter().all(|c| stands_alone(*c)).then_some(new)
+    }
+
     /// How many bytes at the start are ASCII characters that stay, each a grapheme of its own.
     fn plain(&self, text: &str) -> usize {
         let bytes = text.as_bytes();
@@ -131,4 +143,10 @@ impl Precompiled {
 fn stretch(text: &str) -> usize {
     let parts = |pair: &[u8]| matches!(pair, [a, b] if a.is_ascii() && b.is_ascii() && pair != b"\r\n");
     text.as_bytes().windows(2).position(parts).map_or(text.len(), |at| at + 1)
+}
+
+/// Whether no two characters of which this holds are one grapheme.
+fn stands_alone(c: char) -> bool {
+    let parts = |pair: [char; 2]| pair.iter().collect::<String>().graphemes(true).count() == 2;
+    c != '\r' && parts(['a', c]) && parts([c, 'a']) && parts([c, c])
 }

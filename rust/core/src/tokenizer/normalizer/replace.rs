@@ -53,6 +53,33 @@ impl Replace {
         }
     }
 
+    /// Whether there are characters that no match reaches from.
+    pub(super) fn has_free(&self) -> bool {
+        match &self.pattern {
+            Pattern::Literal(literal) => !literal.is_empty(),
+            Pattern::Regex(regex) => is_space(regex.as_str()),
+            Pattern::Known(..) => false,
+        }
+    }
+
+    /// What some text becomes. None: a match may take its neighbours too.
+    pub(super) fn free(&self, old: &[char]) -> Option<Vec<char>> {
+        match &self.pattern {
+            Pattern::Literal(literal) => match only(literal) {
+                Some(only) => {
+                    let content = |c: &char| if *c == only { self.content.as_str() } else { "" };
+                    Some(
+                        old.iter()
+                            .flat_map(|c| content(c).chars().chain((*c != only).then_some(*c)))
+                            .collect(),
+                    )
+                }
+                None => (!old.iter().any(|c| literal.contains(*c))).then(|| old.to_vec()),
+            },
+            _ => (!old.iter().any(|c| c.is_whitespace())).then(|| old.to_vec()),
+        }
+    }
+
     /// The content takes the place of the last character it replaces; where the match is empty, of the one before.
     pub(super) fn apply(&self, characters: &mut Vec<Character>, piece: Piece) -> Result<()> {
         if let Some((old, new)) = self.single {
@@ -93,6 +120,11 @@ impl Replace {
         }
         Ok(())
     }
+}
+
+/// Whether a regular expression is a known one that matches runs of white space and nothing else.
+pub fn is_space(regex: &str) -> bool {
+    [r"\s+", " +", " {2,}", r"\s{2,}", r"\s", "[ ]+"].contains(&regex)
 }
 
 fn only(text: &str) -> Option<char> {

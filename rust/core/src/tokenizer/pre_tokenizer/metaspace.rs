@@ -83,7 +83,9 @@ impl Metaspace {
 
     /// Works on each word.
     pub fn apply(self, words: &mut Words) {
-        words.rewrite(|before, after| self.rewrite(before, after));
+        if !words.rewrite_text(|before, after| self.rewrite_text(before, after)) {
+            words.rewrite(|before, after| self.rewrite(before, after));
+        }
         if self.split {
             words.split(|text, word| {
                 let places = text.match_indices(self.replacement);
@@ -99,15 +101,32 @@ impl Metaspace {
             _ => *character,
         };
         let Some(first) = before.first().map(visible) else { return };
-        let prepend = match self.prepend_scheme {
-            PrependScheme::First => first.start == 0,
-            PrependScheme::Never => false,
-            PrependScheme::Always => true,
-        };
-        if prepend && first.value != self.replacement {
+        if self.prepends(first.start == 0) && first.value != self.replacement {
             after.push(Character { value: self.replacement, ..first });
         }
         after.extend(before.iter().map(visible));
+    }
+
+    /// [`Self::rewrite`] for text that does not start the original.
+    fn rewrite_text(self, before: &str, after: &mut String) {
+        if self.prepends(false) && !before.starts_with([' ', self.replacement]) {
+            after.push(self.replacement);
+        }
+        for (index, part) in before.split(' ').enumerate() {
+            if index > 0 {
+                after.push(self.replacement);
+            }
+            after.push_str(part);
+        }
+    }
+
+    /// Whether a word gets the visible character that has none.
+    fn prepends(self, starts: bool) -> bool {
+        match self.prepend_scheme {
+            PrependScheme::First => starts,
+            PrependScheme::Never => false,
+            PrependScheme::Always => true,
+        }
     }
 }
 

@@ -152,6 +152,15 @@ impl PreTokenizer {
         }
     }
 
+    /// Whether a word that starts the original is treated in its own way.
+    pub fn sees_start(&self) -> bool {
+        match self {
+            Self::Metaspace(metaspace) => metaspace.prepend_scheme == PrependScheme::First,
+            Self::Sequence(all) => all.iter().any(Self::sees_start),
+            _ => false,
+        }
+    }
+
     /// Cuts the words there are into smaller ones.
     pub fn apply(&self, words: &mut Words) -> Result<()> {
         match self {

@@ -2,9 +2,13 @@
 
 use super::Bpe;
 use super::alphabet::NONE;
+use super::seams::Seams;
 use super::word::Scratch;
 use crate::tokenizer::byte_alphabet::{byte_of, character_of};
 use crate::tokenizer::hash::Seed;
+use std::ops::Range;
+use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, OnceLock};
 
 /// What the bytes of a word start out as, where the vocabulary has a token for each that UTF-8 is made of.
 #[derive(Debug, Clone)]
@@ -16,6 +20,9 @@ pub(super) struct ByteBpe {
     only: [u32; 256],
     /// Whole words that need no merging.
     whole: Option<WholeWords>,
+    pub(super) seams: OnceLock<Seams>,
+    /// Long words that were met, up to a few.
+    pub(super) long_words: Arc<AtomicU32>,
 }
 
 impl ByteBpe {
@@ -35,6 +42,8 @@ impl ByteBpe {
             last: table(false, true)?,
             only: table(true, true)?,
             whole: model.settings().ignore_merges.then(|| WholeWords::new(model)),
+            seams: OnceLock::new(),
+            long_words: Arc::default(),
         })
     }
 
@@ -44,17 +53,25 @@ impl ByteBpe {
         self.whole.as_ref()?.id(word)
     }
 
-    /// Appends the symbols of a word.
-    #[inline]
-    pub fn symbols(&self, word: &[u8], ids: &mut Vec<u32>) {
+    /// Puts the symbols of a part of a word into `scratch`.
+    pub fn symbols(&self, word: &[u8], part: Range<usize>, scratch: &mut Scratch) {
+        scratch.clear();
+        let (is_first, is_last) = (part.start == 0, part.end == word.len());
         let id = |table: &[u32; 256], byte: &u8| table.get(usize::from(*byte)).copied().unwrap_or(NONE);
-        match word {
+        let table = |first: bool, last: bool| match (first && is_first, last && is_last) {
+            (false, false) => &self.inner,
+            (true, false) => &self.first,
+            (false, true) => &self.last,
+            (true, true) => &self.only,
+        };
+        let ids = &mut scratch.ids;
+        match word.get(part).unwrap_or_default() {
             [] => {}
-            [only] => ids.push(id(&self.only, only)),
+            [only] => ids.push(id(table(true, true), only)),
             [first, inner @ .., last] => {
-                ids.push(id(&self.first, first));
+                ids.push(id(table(true, false), first));
                 ids.extend(inner.iter().map(|byte| id(&self.inner, byte)));
-                ids.push(id(&self.last, last));
+                ids.push(id(table(false, true), last));
             }
         }
     }
@@ -120,22 +137,5 @@ impl WholeWords {
             }
             slot = (slot + 1) & mask;
         }
-    }
-}
-
-impl Bpe {
-    /// Appends the ids of a word of UTF-8 bytes: what [`Self::ids`] appends for the same bytes written in
-    /// the byte-level alphabet. Only where [`Self::is_byte_level`]; otherwise nothing is appended.
-    #[inline]
-    pub fn ids_of_bytes(&self, word: &[u8], scratch: &mut Scratch, ids: &mut Vec<u32>) {
-        let Some(bytes) = self.bytes() else { return };
-        if let Some(id) = bytes.whole(word) {
-            ids.push(id);
-            return;
-        }
-        scratch.clear();
-        bytes.symbols(word, &mut scratch.ids);
-        self.merge(scratch);
-        ids.extend_from_slice(&scratch.ids);
     }
 }

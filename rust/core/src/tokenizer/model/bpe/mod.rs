@@ -4,6 +4,7 @@
 mod alphabet;
 mod bytes;
 mod file;
+mod seams;
 mod table;
 mod word;
 
@@ -15,6 +16,8 @@ use crate::tokenizer::vocab::Vocab;
 use crate::{Error, Result};
 use alphabet::{Alphabet, NONE};
 use bytes::ByteBpe;
+use seams::Seams;
+use std::ops::Range;
 use std::sync::OnceLock;
 use table::{Merge, MergeTable};
 
@@ -94,6 +97,9 @@ pub struct Bpe {
     alphabet: Alphabet,
     /// Ids of `<0x00>` to `<0xFF>`; empty without byte fallback.
     byte_tokens: Vec<u32>,
+    /// With byte fallback, each byte has a token.
+    all_bytes: bool,
+    seams: OnceLock<Option<Box<Seams>>>,
     bytes: OnceLock<Option<Box<ByteBpe>>>,
 }
 
@@ -138,11 +144,14 @@ impl Bpe {
         }
         let byte_token = |byte: u8| vocab.id(&format!("<0x{byte:02X}>")).unwrap_or(NONE);
         let byte_tokens = options.byte_fallback.then(|| (0..=u8::MAX).map(byte_token).collect());
+        let byte_tokens: Vec<u32> = byte_tokens.unwrap_or_default();
         Ok(Self {
             unk_id: options.unk_token.as_ref().and_then(|token| vocab.id(token)),
             table: MergeTable::new(list, distinct),
             alphabet: Alphabet::new(&vocab),
-            byte_tokens: byte_tokens.unwrap_or_default(),
+            all_bytes: !byte_tokens.is_empty() && !byte_tokens.contains(&NONE),
+            byte_tokens,
+            seams: OnceLock::new(),
             bytes: OnceLock::new(),
             vocab,
             options,
@@ -172,7 +181,7 @@ impl Bpe {
         })
     }
 
-    /// Whether each byte has a token, as a character of the byte-level alphabet, so that [`Self::ids_of_bytes`] can be used.
+    /// Whether each byte has a token, as a character of the byte-level alphabet, so that words can be given as bytes.
     pub fn is_byte_level(&self) -> bool {
         self.bytes().is_some()
     }
@@ -187,8 +196,7 @@ impl Bpe {
         // The unknown token has another text than the characters it stands for.
         let unknown = self.unk_token().is_some_and(|token| token.is_empty() || token.ends_with(marker));
         // Where characters are dropped, what is on their two sides comes together.
-        let all_bytes = !self.byte_tokens.is_empty() && !self.byte_tokens.contains(&NONE);
-        let dropped = self.unk_token().is_none() && !all_bytes;
+        let dropped = self.unk_token().is_none() && !self.all_bytes;
         let crosses = |text: &str| {
             let pairs = text.chars().zip(text.chars().skip(1));
             pairs.into_iter().any(|(before, after)| after == marker && (dropped || before != marker))
@@ -281,7 +289,41 @@ impl Bpe {
     }
 
     fn whole(&self, word: &str) -> Option<u32> {
-        self.vocab.id(word).filter(|_| self.options.ignore_merges)
+        self.options.ignore_merges.then(|| self.vocab.id(word)).flatten()
+    }
+
+    /// The id of a word that is taken as the token it is. `bytes`: as in [`Self::segment_ids`].
+    pub fn whole_word(&self, word: &str, bytes: bool) -> Option<u32> {
+        match bytes {
+            true => self.bytes()?.whole(word.as_bytes()),
+            false => self.whole(word),
+        }
+    }
+
+    /// The token that a character of a word starts out as, where that does not depend on its place.
+    #[inline]
+    pub fn symbol_of(&self, character: char) -> Option<u32> {
+        let id = self.alphabet.id(character);
+        (id != NONE && self.options.affixes(false, true) == ("", "")).then_some(id)
+    }
+
+    /// Appends the ids of one of a word's [`Self::segments`]. With `bytes`, the ids are those of the word as the
+    /// byte-level alphabet writes it, where [`Self::is_byte_level`]. Fails where the unknown token is needed and missing.
+    pub fn segment_ids(
+        &self,
+        word: &str,
+        segment: Range<usize>,
+        bytes: bool,
+        scratch: &mut Scratch,
+        ids: &mut Vec<u32>,
+    ) -> Result<()> {
+        match self.bytes().filter(|_| bytes) {
+            Some(bytes) => bytes.symbols(word.as_bytes(), segment, scratch),
+            None => self.symbols::<false>(word.get(segment).unwrap_or_default(), scratch)?,
+        }
+        self.merge(scratch);
+        ids.extend_from_slice(&scratch.ids);
+        Ok(())
     }
 
     /// Appends the ids of a word. Fails where the word needs the unknown token and the vocabulary lacks it.
