@@ -51,8 +51,9 @@ ahead: develop .venv/.test ## Compile every kernel's tiles for GPUs that are not
 	$(BIN)/python -m pytest -m "not interpreter and not gpu" tests/kernels -k compiles_ahead
 
 .PHONY: parity
-parity: develop .venv/.test .venv-523/.made ## Compare tokenization with tokenizers: whole shared corpora, random cases
+parity: develop .venv/.test .venv-457/.made .venv-523/.made ## Compare tokenization with its references: whole corpora, random cases
 	$(BIN)/python tests/core/parity.py
+	$(BIN)/python tests/tokenization/parity.py
 	$(BIN)/python -m tests.core.fuzz --cases 200000
 
 .PHONY: fuzz

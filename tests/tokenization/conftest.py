@@ -171,3 +171,18 @@ def _comparison(ours: Session, oracle: Oracle, folders: dict[str, Path]) -> Comp
         assert_same(ours.run(job), theirs, job["steps"])
 
     return compare
+
+
+def copied(source: Path, folder: Path, *left_out: str) -> Path:
+    """A copy of the folder, without some files and without the paths its config was saved with."""
+    folder.mkdir()
+    for file in source.iterdir():
+        if file.name not in left_out:
+            shutil.copy(file, folder)
+            (folder / file.name).chmod(0o644)
+    config = folder / "tokenizer_config.json"
+    if config.is_file():
+        settings = json.loads(config.read_text())
+        settings.pop("tokenizer_file", None)
+        config.write_text(json.dumps(settings))
+    return folder

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from oxiformers.errors import (
     MissingFileError,
     UnsupportedError,
 )
-from tests.tokenization.conftest import Oracle, assert_same
+from tests.tokenization.conftest import Oracle, assert_same, copied
 from tests.tokenization.jobs import Session
 from tests.tokenization.steps import call, step
 
@@ -66,21 +65,6 @@ def corpus(shared: Path) -> list[str]:
         text = (shared / "corpora" / f"{name}.txt").read_text(encoding="utf-8")[:SIZE]
         texts += [text[start : start + 2000] for start in range(0, len(text), 2000)]
     return texts
-
-
-def copied(source: Path, folder: Path, *left_out: str) -> Path:
-    """A copy of the folder, without some files and without the paths its config was saved with."""
-    folder.mkdir()
-    for file in source.iterdir():
-        if file.name not in left_out:
-            shutil.copy(file, folder)
-            (folder / file.name).chmod(0o644)
-    config = folder / "tokenizer_config.json"
-    if config.is_file():
-        settings = json.loads(config.read_text())
-        settings.pop("tokenizer_file", None)
-        config.write_text(json.dumps(settings))
-    return folder
 
 
 def compare(

@@ -12,11 +12,10 @@ from typing import Any
 import pytest
 
 from oxiformers.errors import ArgumentError
-from tests.tokenization.conftest import Oracle, assert_same
+from tests.tokenization.conftest import Oracle, assert_same, copied
 from tests.tokenization.jobs import Session
 from tests.tokenization.steps import DIFFICULT, call, step
 from tests.tokenization.test_families import trained as trained
-from tests.tokenization.test_families_real import copied
 
 SENTENCE = {"__type": "AddedToken", "content": "<｜begin▁of▁sentence｜>", "lstrip": False, "normalized": True}
 CASES: list[tuple[str, str, dict[str, Any], tuple[str, ...]]] = [

@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 
 from oxiformers.errors import ArgumentError, FormatError
-from tests.tokenization.conftest import Oracle, assert_same
+from tests.tokenization.conftest import Oracle, assert_same, copied
 from tests.tokenization.jobs import Session
 from tests.tokenization.steps import DIFFICULT, call, step
 from tests.tokenization.test_families import trained as trained
-from tests.tokenization.test_families_real import copied
 from tests.tokenization.test_families_real import corpus as corpus
 
 SPECIAL = ["a </s> b<pad> <unk>c <s>", "</s>", " x </s>  y", "<unk><unk> ☃☃ ☃"]

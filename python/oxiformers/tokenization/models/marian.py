@@ -52,6 +52,10 @@ class Pieces:
                 parts.append(self._surface)
                 at_start = False
                 continue
+            if kind is None:  # of another model: it stays as it is, its visible space included
+                parts.append(piece)
+                at_start = at_start and not piece
+                continue
             shown = piece
             if at_start and shown.startswith(METASPACE):
                 shown = shown[1:]
