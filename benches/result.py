@@ -66,7 +66,7 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
 
 
 def commit() -> str:
-    """The commit that is measured, or nothing where the tree is not under git."""
+    """The commit that is measured, or nothing where the tree is not under git. New results are not changes."""
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(ROOT), *arguments]
@@ -74,4 +74,5 @@ def commit() -> str:
 
     if shutil.which("git") is None:
         return ""
-    return git("rev-parse", "--short", "HEAD") + ("+changes" if git("status", "--porcelain", "-uno") else "")
+    changed = git("status", "--porcelain", "-uno", "--", str(ROOT), ":(exclude)benches/results")
+    return git("rev-parse", "--short", "HEAD") + ("+changes" if changed else "")
