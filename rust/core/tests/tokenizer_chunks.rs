@@ -198,3 +198,21 @@ fn ids_of_parts_are_those_of_the_whole() {
         }
     }
 }
+
+/// A part that ends a text with what a space becomes has other ids within one, where the space after it joins it.
+#[test]
+fn what_is_remembered_of_the_end_of_a_text() {
+    let vocab = json!({"<unk>": 0, "a": 1, "b": 2, "▁": 3, "▁▁": 4});
+    let file = json!({
+        "normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
+        "model": {"type": "BPE", "unk_token": "<unk>", "vocab": vocab, "merges": [["▁", "▁"]]},
+    });
+    let tokenizer = Tokenizer::from_json(&file.to_string(), "file").unwrap();
+    for text in ["a b▁", "a b▁ a", "b▁", "b▁ a"] {
+        let input = Input { first: Sequence::Text(text), second: None };
+        let settings = Settings::default();
+        let expected = tokenizer.encode_batch(&[input], &settings).unwrap();
+        let found = tokenizer.encode_rows(&[input], &settings, Wanted::default()).unwrap();
+        assert_eq!(found[0].ids, expected[0].ids, "{text:?}");
+    }
+}

@@ -91,10 +91,10 @@ impl Chunks {
             if !key.is_some_and(|key| self.cache.get(&key, ids)) {
                 let before = ids.len();
                 let first = u32::from(!(at == 0 && piece.first));
-                if !self.part(tokenizer, text, first, edges, scope, scratch, ids)? {
+                let Some(anywhere) = self.part(tokenizer, text, first, edges, scope, scratch, ids)? else {
                     return Ok(false);
-                }
-                if let Some(key) = key {
+                };
+                if let Some(key) = key.filter(|_| anywhere) {
                     self.cache.put(&key, ids.get(before..).unwrap_or_default());
                 }
             }
@@ -103,6 +103,7 @@ impl Chunks {
         Ok(true)
     }
 
+    /// Appends the ids of a part; says whether they are its ids wherever its key finds it. None: as for a piece.
     #[allow(clippy::too_many_arguments)]
     fn part(
         &self,
@@ -113,7 +114,7 @@ impl Chunks {
         scope: Scope,
         scratch: &mut Scratch,
         ids: &mut Vec<u32>,
-    ) -> Result<bool> {
+    ) -> Result<Option<bool>> {
         let normalized = match (&tokenizer.normalizer, &self.free) {
             (None, _) => Some(Cow::Borrowed(text)),
             (Some(normalizer), Some(free)) => free.normalize(normalizer, text, edges),
@@ -128,15 +129,16 @@ impl Chunks {
         if let Some(normalized) = plain {
             // Of bytes as they are, the condition is that of the components.
             let as_given = tokenizer.normalizer.is_none() && self.bytes.is_some();
-            if !as_given && !self.cut.holds(text, &normalized, edges) {
-                return Ok(false);
+            let holds = if as_given { Some(true) } else { self.holds(text, &normalized, edges) };
+            if holds.is_some() {
+                self.words(tokenizer, normalized, first == 0 && self.sees_start, scratch, ids)?;
             }
-            self.words(tokenizer, normalized, first == 0 && self.sees_start, scratch, ids)?;
-            return Ok(true);
+            return Ok(holds);
         }
         let normalized = tokenizer.normalize_piece(text, first, edges)?;
-        if !self.cut.holds(text, normalized.text(), edges) {
-            return Ok(false);
+        let holds = self.holds(text, normalized.text(), edges);
+        if holds.is_none() {
+            return Ok(None);
         }
         tokenizer.parts(normalized, scope, |part| {
             match part {
@@ -149,7 +151,19 @@ impl Chunks {
             }
             Ok(true)
         })?;
-        Ok(true)
+        Ok(holds)
+    }
+
+    /// None where a part is not as the components promise; else whether it would be at another place of the same key.
+    fn holds(&self, given: &str, normalized: &str, edges: Edges) -> Option<bool> {
+        let within = Edges {
+            // All parts but the first start with a space.
+            start: edges.start && (self.cut.start_matters || !given.starts_with(' ')),
+            end: edges.end && self.cut.end_matters,
+        };
+        self.cut
+            .holds(given, normalized, edges)
+            .then(|| within == edges || self.cut.holds(given, normalized, within))
     }
 
     /// Appends the ids of normalized text without added tokens; `starts`: it starts the input, and that is seen.
