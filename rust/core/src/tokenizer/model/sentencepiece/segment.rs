@@ -8,6 +8,9 @@ use crate::tokenizer::formats::{PieceKind, SentencePieceAlgorithm};
 const UNKNOWN_PENALTY: f32 = 10.0;
 /// What each byte after the first adds to the score of a user-defined symbol.
 const SYMBOL_BONUS: f32 = 0.1;
+/// A sum below this starts anew, at the next place that all segmentations pass: else f32 would not tell the scores of
+/// pieces apart in long texts.
+const LOWEST_SUM: f32 = -100_000.0;
 
 /// Lists used again from text to text.
 #[derive(Debug, Default)]
@@ -60,18 +63,22 @@ impl SentencePiece {
         }
     }
 
-    /// Viterbi's algorithm. Sums are f32, as those of sentencepiece, so that ties are broken alike.
+    /// Viterbi's algorithm. Sums are f32 and start anew as those of sentencepiece 0.2.3, so that ties are broken alike.
     fn segment_by_score(&self, text: &str, buffers: &mut Buffers) {
         let Buffers { found, ends, .. } = buffers;
         let unknown_score = self.lowest - UNKNOWN_PENALTY;
         ends.clear();
         ends.resize(text.len() + 1, End { score: 0.0, start: NONE, number: 0 });
-        let mut at = 0;
+        let (mut at, mut reached) = (0, 0);
         while let Some(character) = text.get(at..).and_then(|rest| rest.chars().next()) {
-            let here = ends.get(at).map_or(0.0, |end| end.score);
+            let mut here = ends.get(at).map_or(0.0, |end| end.score);
+            if at == reached && here < LOWEST_SUM {
+                here = 0.0;
+            }
             let mut covered = false;
             let mut reach = |length: usize, score: f32, number| {
                 let score = score + here;
+                reached = reached.max(at + length);
                 if let Some(end) = ends.get_mut(at + length)
                     && (end.start == NONE || score > end.score)
                 {
