@@ -35,11 +35,17 @@ def oxiformers(path: str) -> Encode:
 def tokenizers(path: str) -> Encode:
     import tokenizers as library
 
-    return _tokenizers(library, path)
+    tokenizer = library.Tokenizer.from_file(path)
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return lambda texts: tokenizer.encode_batch_fast(texts, add_special_tokens=False)
 
 
 def tokenizers_next(path: str) -> Encode:
-    return _tokenizers(_next(), path)
+    tokenizer = _next().Tokenizer.from_file(path)
+    return lambda texts: tokenizer.encode_batch(
+        texts, add_special_tokens=False, padding=None, truncation=None
+    )
 
 
 def _next() -> Any:
@@ -57,13 +63,6 @@ def _next() -> Any:
                 del sys.modules[name]
             sys.modules.update(others)
     return sys.modules["tokenizers_next"]
-
-
-def _tokenizers(library: Any, path: str) -> Encode:
-    tokenizer = library.Tokenizer.from_file(path)
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    return lambda texts: tokenizer.encode_batch_fast(texts, add_special_tokens=False)
 
 
 def tokie(path: str) -> Encode:
