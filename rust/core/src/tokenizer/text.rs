@@ -190,6 +190,7 @@ impl Words {
         }
         *self = Self { text, ranges };
     }
+
     /// [`Self::rewrite`] for words of which nothing is known of places: `change` gets a word's text and what to append to.
     /// False, and nothing is done, where something is known.
     pub fn rewrite_text(&mut self, mut change: impl FnMut(&str, &mut String)) -> bool {

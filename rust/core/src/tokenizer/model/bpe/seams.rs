@@ -70,23 +70,23 @@ impl Seams {
     /// Joins what a token consists of, which may start or end within a character.
     fn join_bytes(&mut self, token: &[u8]) {
         let mut last = None;
+        let mut next = |end| {
+            if let Some(last) = last.replace(end) {
+                self.join_ends(last, end);
+            }
+        };
         for chunk in token.utf8_chunks() {
-            for first in chunk.valid().chars() {
-                match last {
-                    Some(End::Character(last)) => self.join(last, first),
-                    Some(End::Part(last)) => self.join_loosely(last, first_byte(first)),
-                    None => {}
-                }
-                last = Some(End::Character(first));
-            }
-            for first in chunk.invalid() {
-                match last {
-                    Some(End::Character(last)) => self.join_loosely(last_byte(last), *first),
-                    Some(End::Part(last)) => self.join_loosely(last, *first),
-                    None => {}
-                }
-                last = Some(End::Part(*first));
-            }
+            chunk.valid().chars().map(End::Character).for_each(&mut next);
+            chunk.invalid().iter().copied().map(End::Part).for_each(&mut next);
+        }
+    }
+
+    fn join_ends(&mut self, last: End, first: End) {
+        match (last, first) {
+            (End::Character(last), End::Character(first)) => self.join(last, first),
+            (End::Part(last), End::Character(first)) => self.join_loosely(last, first_byte(first)),
+            (End::Character(last), End::Part(first)) => self.join_loosely(last_byte(last), first),
+            (End::Part(last), End::Part(first)) => self.join_loosely(last, first),
         }
     }
 
@@ -129,11 +129,10 @@ impl Seams {
     }
 }
 
-/// What a part of a token ends with.
+/// A character of a token, or a byte of one that is not all in it.
 #[derive(Clone, Copy)]
 enum End {
     Character(char),
-    /// Some byte of an incomplete character.
     Part(u8),
 }
 
