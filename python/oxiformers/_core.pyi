@@ -6,13 +6,18 @@ from typing import Any, Literal, TypedDict, final, type_check_only
 
 import numpy as np
 import numpy.typing as npt
-from typing_extensions import Buffer
+from typing_extensions import Buffer, disjoint_base
 
 __version__: str
 __all__ = [
     "AddedToken",
+    "Component",
     "DecodeStream",
+    "Decoder",
     "Encoding",
+    "Normalizer",
+    "PostProcessor",
+    "PreTokenizer",
     "SafetensorsFile",
     "SentencePieceModel",
     "Tokenizer",
@@ -137,6 +142,43 @@ class DecodeStream:
     def __copy__(self) -> DecodeStream: ...
     def __deepcopy__(self, _memo: dict[int, Any], /) -> DecodeStream: ...
 
+@disjoint_base
+class Component:
+    """A component of a tokenizer, which cannot be changed. Its settings are attributes, by the names that
+    tokenizer.json has for them; `type` is its kind."""
+
+    def __getattribute__(self, name: str, /) -> Any: ...
+    def __getstate__(self) -> bytes:
+        """The settings as JSON."""
+
+@final
+class Normalizer(Component):
+    """What changes a text before it is cut into words."""
+
+    def normalize_str(self, sequence: str) -> str:
+        """The text as the normalizer makes it."""
+
+@final
+class PreTokenizer(Component):
+    """What cuts a text into words."""
+
+    def pre_tokenize_str(self, sequence: str) -> list[tuple[str, tuple[int, int]]]:
+        """The words with the characters of the text each was made of; the normalizer is not applied."""
+
+@final
+class PostProcessor(Component):
+    """What puts special tokens around and between sequences."""
+
+    def num_special_tokens_to_add(self, is_pair: bool) -> int:
+        """How many special tokens a text, or a pair, gets."""
+
+@final
+class Decoder(Component):
+    """What makes text of tokens."""
+
+    def decode(self, tokens: Sequence[str]) -> str:
+        """The text of tokens."""
+
 @final
 class Tokenizer:
     """An immutable tokenizer. Truncation, padding and special tokens are arguments of a call, never state."""
@@ -245,6 +287,20 @@ class Tokenizer:
         """The name in tokenizer.json: "WordPiece" or "WordLevel"."""
     @property
     def unk_token(self) -> str: ...
+    @property
+    def normalizer(self) -> Normalizer | None: ...
+    @property
+    def pre_tokenizer(self) -> PreTokenizer | None: ...
+    @property
+    def model(self) -> Component:
+        """The model's settings, without its vocabulary and merges."""
+
+    @property
+    def post_processor(self) -> PostProcessor | None: ...
+    @property
+    def decoder(self) -> Decoder | None:
+        """None where tokens are joined by spaces."""
+
     def components(self) -> str:
         """A JSON object of `normalizer`, `pre_tokenizer`, `post_processor` and `decoder` as in tokenizer.json,
         null where there is none, and of `model` without its vocabulary and merges."""

@@ -64,6 +64,14 @@ class InputTypeError(OxiformersError, TypeError):
     """An input has the wrong type, such as a number where a string is due."""
 
 
+class TokenListError(InputTypeError, AssertionError):
+    """Something stands for a list of tokens that is none; transformers asserts it."""
+
+
+class AttributeConflictError(OxiformersError, AttributeError):
+    """A setting has the name of a method, which it would hide."""
+
+
 class ConfigError(OxiformersError, ValueError):
     """A config value has the wrong type or contradicts another value or the weights."""
 

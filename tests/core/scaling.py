@@ -7,6 +7,7 @@ text is marked. Sizes reach 8 MB, with --full 64 MB.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import random
 import resource
@@ -40,9 +41,10 @@ KINDS: dict[str, Callable[[int], str]] = {
     "unknown": lambda size: "\U00010900" * (size // 4),
     "added tokens": lambda size: "<|endoftext|> [MASK] <s>" * (size // 24),
 }
-#: A size 16 times as large may take this many times as long: n log n, noise, and leaving the processor's caches, which
-#: costs up to three times as much a byte, once. Quadratic time would be 256 times.
-ALLOWED = 16**1.4
+#: A text of this size is still in the processor's caches; what the larger ones may cost is measured by it.
+CACHED = 1 << 18
+#: Outside the caches a byte may cost so many times as much, fresh pages of memory included, and as n log n grows.
+OUTSIDE = 4
 
 
 def seconds(tokenizer: Tokenizer, texts: list[str], repetitions: int) -> float:
@@ -78,18 +80,17 @@ def main() -> int:
         for kind, make in KINDS.items():
             for way in ("one", "many"):
                 cells = []
-                previous: tuple[int, float] | None = None
+                cached = 0.0
                 for size in sizes:
                     texts = [make(size)] if way == "one" else [make(1 << 10)] * (size >> 10)
-                    taken = max(seconds(tokenizer, texts, 3 if size <= 1 << 18 else 1), 1e-5)
-                    grown = (
-                        previous is not None
-                        and size >= 1 << 18
-                        and taken / previous[1] > (ALLOWED * (size / previous[0] / 16) ** 1.4)
+                    taken = max(seconds(tokenizer, texts, 3 if size <= CACHED else 1), 1e-5)
+                    if size == CACHED:
+                        cached = taken
+                    grown = size > CACHED and taken > cached * OUTSIDE * (
+                        size * math.log(size) / (CACHED * math.log(CACHED))
                     )
                     slow += grown
                     cells.append(f"{taken / size * 1e9:7.0f}{'!' if grown else ' '}")
-                    previous = (size, taken)
                 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
                 print(f"{name:24} {kind:14} {way:5} ns a byte: {' '.join(cells)} peak {peak} MiB", flush=True)
     print(f"{slow} cells grow faster than their text")

@@ -14,7 +14,8 @@ import oxiformers_kernels
 from tests.repo import module_map
 from tests.repo.tree import ROOT, files, relative
 
-MAXIMUM_LINES = 500
+#: A stub tells of a whole compiled module, which has one.
+MAXIMUM_LINES = {".py": 500, ".rs": 500, ".pyi": 600}
 
 
 @pytest.mark.parametrize("path", files(".py", ".pyi", ".rs"), ids=relative)
@@ -22,7 +23,7 @@ def test_a_file_is_one_concept(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     if "@generated" in text[:500]:
         return
-    assert text.count("\n") <= MAXIMUM_LINES
+    assert text.count("\n") <= MAXIMUM_LINES[path.suffix]
 
 
 def test_the_map_is_up_to_date() -> None:

@@ -161,7 +161,6 @@ def compared(answers: list[Any]) -> list[Any]:
                 whole["model"]["vocab"] = [[piece, round(score, 5)] for piece, score in vocabulary]
             whole["added_tokens"].sort(key=lambda token: token["id"])
             found[place] = whole
-    found[0].get("mapping", {}).pop("additional_special_tokens", None)  # in transformers 4 alone
     return found
 
 

@@ -85,6 +85,8 @@ def _find_class(source: Source, config: Config | None) -> type[PreTrainedTokeniz
         return tokenization.BertTokenizer
     advice = ""
     if name is None:
+        if source.folder is None and source.file(CONFIG_NAME, required=False) is None:
+            source.file(TOKENIZER_FILE)  # raises: nothing of the repository can be had, and why
         advice = ": state the class, as in GPT2Tokenizer.from_pretrained, where the folder has its files"
     raise UnsupportedError(
         f"{source.name} has no {TOKENIZER_FILE}, and "

@@ -193,6 +193,7 @@ class TextCalls:
         **kwargs: Any,
     ) -> list[int] | torch.Tensor | Any:
         """The `input_ids` of a call with the same arguments."""
+        _require_text(text, "encode")
         return self(
             text,
             text_pair,
@@ -203,22 +204,25 @@ class TextCalls:
             stride=stride,
             padding_side=padding_side,
             return_tensors=return_tensors,
-            **kwargs,
+            **{"pad_to_multiple_of": None, **kwargs},
         ).data["input_ids"]
 
     def encode_plus(self, text: Any, text_pair: Any = None, **kwargs: Any) -> BatchEncoding:
         """transformers 4's name of a call with one text."""
-        return self(text, text_pair, **kwargs)
+        _require_text(text, "encode_plus")
+        return self(text, text_pair, **_unpadded(kwargs))
 
     def batch_encode_plus(self, batch_text_or_text_pairs: Any, **kwargs: Any) -> BatchEncoding:
         """transformers 4's name of a call with a batch, whose rows may be pairs."""
-        return self(batch_text_or_text_pairs, **kwargs)
+        _require_text(batch_text_or_text_pairs, "batch_encode_plus")
+        return self(batch_text_or_text_pairs, **_unpadded(kwargs))
 
     def tokenize(
         self, text: Any, pair: Any = None, add_special_tokens: bool = False, **kwargs: Any
     ) -> list[str]:
         """The tokens of a text (or pair) as strings; without special tokens by default."""
-        return self(text, pair, add_special_tokens=add_special_tokens, **kwargs).tokens()
+        _require_text(text, "tokenize")
+        return self(text, pair, add_special_tokens=add_special_tokens, **_unpadded(kwargs)).tokens()
 
     # --- the steps of a call
 
@@ -381,6 +385,16 @@ class TextCalls:
         if unknown and not self.deprecation_warnings.get(f"unknown:{unknown}", False):
             self.deprecation_warnings[f"unknown:{unknown}"] = True
             logger.warning("Keyword arguments %s are not recognized by %s.", unknown, type(self).__name__)
+
+
+def _unpadded(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The arguments without what a class whose calls pad by default adds."""
+    return {"padding": False, "pad_to_multiple_of": None, **kwargs}
+
+
+def _require_text(text: Any, method: str) -> None:
+    if text is None:
+        raise InputTypeError(f"{method} takes text, not None", key="text", expected="text", actual="None")
 
 
 def _columns(core: Tokenizer, inputs: Inputs, call: _Call) -> dict[str, Any]:

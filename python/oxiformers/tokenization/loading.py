@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ CHAT_TEMPLATE_FILE = "chat_template.jinja"
 CHAT_TEMPLATE_FOLDER = "additional_chat_templates"
 #: A setting for the constructor: named special tokens have the flags they have in tokenizer.json.
 FLAGS_FROM_FILE = "_flags_from_file"
+#: The same for the class that tokenizer_config.json names.
+NAMED_CLASS = "_named_class"
 
 _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "model_max_length": ((int, float, type(None)), "a number"),
@@ -36,7 +39,9 @@ _TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "added_tokens_decoder": ((dict,), "an object"),
     "tokenizer_class": ((str, type(None)), "a string"),
     "chat_template": ((str, list, type(None)), "a string or an array"),
+    "fast_tokenizer_files": ((list, type(None)), "an array of strings"),
 }
+_VERSIONED = re.compile(r"tokenizer\.([0-9]{1,9}(?:\.[0-9]{1,9}){0,9})\.json")
 _BOOLEANS_ARE_NO_NUMBERS = ("model_max_length", "max_len")
 _TOKEN_FIELDS = {
     "content": str,
@@ -109,20 +114,35 @@ def load_settings(
         if isinstance(settings.get(name), (str, AddedToken)):
             settings[name] = listed.get(text_of(settings[name]), settings[name])
     if not any(given.get(key) is not None for key in (*file_names, "tokenizer_object", "vocab")):
-        settings.update(_vocabulary_files(source, file_names))
+        settings.update(_vocabulary_files(source, file_names, settings.get("fast_tokenizer_files")))
     return settings
 
 
-def _vocabulary_files(source: Source, file_names: Mapping[str, str | tuple[str, ...]]) -> dict[str, str]:
+def _vocabulary_files(
+    source: Source, file_names: Mapping[str, str | tuple[str, ...]], versioned: list[str] | None
+) -> dict[str, str]:
     found: dict[str, str] = {}
     for argument, names in file_names.items():
-        for name in (names,) if isinstance(names, str) else names:
+        candidates = (names,) if isinstance(names, str) else names
+        if argument == "tokenizer_file":
+            candidates = (*_for_our_version(versioned or ()), *candidates)
+        for name in candidates:
             path = source.file(name, required=False)
             if path is not None and argument not in found:
                 found[argument] = str(path)
     if file_names and not found:
         source.file(TOKENIZER_FILE if "tokenizer_file" in file_names else _first_name(file_names))  # raises
     return found
+
+
+def _for_our_version(names: Sequence[str]) -> list[str]:
+    """tokenizer.<version>.json of the highest version that is not above transformers 4.57's, which is followed here."""
+    versions = [
+        (tuple(map(int, match[1].split("."))), name)
+        for name in names
+        if (match := _VERSIONED.fullmatch(name))
+    ]
+    return [name for version, name in sorted(versions) if version < (4, 58)][-1:]
 
 
 def _first_name(file_names: Mapping[str, str | tuple[str, ...]]) -> str:
@@ -151,8 +171,11 @@ def _read_config(source: Source, trust_remote_code: bool) -> dict[str, Any]:
             key="auto_map.AutoTokenizer",
             actual=str(code["AutoTokenizer"]),
         )
+    named = settings.get("tokenizer_class")
     for key in _NOT_SETTINGS:
         settings.pop(key, None)
+    if named:
+        settings[NAMED_CLASS] = named
     for key, value in settings.items():
         if key.endswith("_token") and isinstance(value, dict):
             settings[key] = _token(value, path, key)
@@ -174,9 +197,10 @@ def _check_limits(settings: Mapping[str, Any], path: Path) -> None:
         limit = settings.get(key)
         if limit is not None and not limit >= 0:  # NaN included
             raise _wrong(path, key, "a number of at least 0", limit)
-    for index, name in enumerate(settings.get("model_input_names", ())):
-        if not isinstance(name, str):
-            raise _wrong(path, f"model_input_names[{index}]", "a string", name)
+    for key in ("model_input_names", "fast_tokenizer_files"):
+        for index, name in enumerate(settings.get(key) or ()):
+            if not isinstance(name, str):
+                raise _wrong(path, f"{key}[{index}]", "a string", name)
     templates = settings.get("chat_template")
     for index, entry in enumerate(templates if isinstance(templates, list) else ()):
         place = f"chat_template[{index}]"

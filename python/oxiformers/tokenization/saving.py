@@ -25,17 +25,29 @@ VOCABULARY_FILE = "vocab.txt"
 
 
 def save_tokenizer(
-    tokenizer: PreTrainedTokenizerFast, folder: Path, prefix: str, with_vocabulary: bool
+    tokenizer: PreTrainedTokenizerFast,
+    folder: Path,
+    prefix: str,
+    *,
+    with_vocabulary: bool,
+    template_files: bool,
 ) -> tuple[str, ...]:
     """Writes all files of the tokenizer, each in one piece, and returns their paths."""
     core = tokenizer.backend_tokenizer
+    template = tokenizer.chat_template
+    config = tokenizer_config(tokenizer)
+    if not template_files and template:
+        config["chat_template"] = (
+            template
+            if isinstance(template, str)
+            else [{"name": name, "template": text} for name, text in template.items()]
+        )
     paths = [
-        _write(folder, prefix, CONFIG_FILE, _json(tokenizer_config(tokenizer))),
+        _write(folder, prefix, CONFIG_FILE, _json(config)),
         _write(folder, prefix, SPECIAL_TOKENS_FILE, _json(special_tokens(tokenizer))),
     ]
-    template = tokenizer.chat_template
     templates = {"default": template} if isinstance(template, str) else dict(template or {})
-    for name, text in templates.items():
+    for name, text in templates.items() if template_files else ():
         if name == "default":
             paths.append(_write(folder, prefix, CHAT_TEMPLATE_FILE, text))
         else:
@@ -81,7 +93,7 @@ def tokenizer_config(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
         # transformers 4 reads a mapping under this name, and the list under its older name; 5 reads both so
         extra_special_tokens={},
         added_tokens_decoder={
-            str(index): token_state(token) for index, token in tokenizer.backend_tokenizer.added_tokens
+            str(index): token_state(token) for index, token in tokenizer.added_tokens_decoder.items()
         },
     )
     for side in ("padding_side", "truncation_side"):
@@ -91,7 +103,7 @@ def tokenizer_config(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
         config["split_special_tokens"] = True
     if tokenizer.chat_control_tokens is not None:
         config["chat_control_tokens"] = list(tokenizer.chat_control_tokens)
-    for name, token in tokenizer.special_tokens_map.items():
+    for name, token in tokenizer._named_tokens().items():
         if name in NAMED_TOKENS:
             config[name] = token
         else:
@@ -112,12 +124,12 @@ def special_tokens(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
         return {key: value for key, value in token_state(token).items() if key != "special"}
 
     tokens: dict[str, Any] = {
-        name: plain(token)
-        for name, token in tokenizer.special_tokens_map_extended.items()
-        if name in NAMED_TOKENS
+        name: plain(token) for name, token in tokenizer._set_tokens() if name in NAMED_TOKENS
     }
     if tokenizer.extra_special_tokens:
-        tokens["additional_special_tokens"] = [plain(token) for token in tokenizer._extra_special_tokens]
+        tokens["additional_special_tokens"] = [
+            plain(token) for token in tokenizer._extra_special_tokens or ()
+        ]
     return tokens
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self, overload
 
 from .._core import AddedToken
-from ..errors import ArgumentError, InputTypeError
+from ..errors import ArgumentError, InputTypeError, TokenListError
 from ..logging import get_logger
 
 logger = get_logger(__name__)
@@ -99,10 +99,12 @@ class SpecialTokens:
     tokens and puts them into the vocabulary.
     """
 
-    SPECIAL_TOKENS_ATTRIBUTES: list[str] = list(NAMED_TOKENS)  # noqa: RUF012 -- an instance may have its own
+    #: Named tokens and, between those of all models and those of this model alone, the list of the others.
+    SPECIAL_TOKENS_ATTRIBUTES: list[str] = [*NAMED_TOKENS, "additional_special_tokens"]  # noqa: RUF012 -- an instance may have its own
 
     _special_tokens_map: dict[str, str | AddedToken | None]
-    _extra_special_tokens: list[str | AddedToken]
+    #: None where it was set to None, which `additional_special_tokens` gives back.
+    _extra_special_tokens: list[str | AddedToken] | None
     verbose: bool
 
     bos_token = _NamedToken()
@@ -207,13 +209,20 @@ class SpecialTokens:
     @property
     def extra_special_tokens(self) -> list[str]:
         """The special tokens without a name."""
-        return [text_of(token) for token in self._extra_special_tokens]
+        return [text_of(token) for token in self._extra_special_tokens or ()]
 
     @extra_special_tokens.setter
-    def extra_special_tokens(self, value: Sequence[str | AddedToken] | None) -> None:
+    def extra_special_tokens(
+        self, value: Sequence[str | AddedToken] | Mapping[str, str | AddedToken] | None
+    ) -> None:
+        if isinstance(value, Mapping):
+            self._set_model_specific_special_tokens(value)
+            return
         if value is not None and not isinstance(value, (list, tuple)):
             raise _wrong_token("extra_special_tokens", value, "a list of tokens")
-        self._extra_special_tokens = [_checked("extra_special_tokens", token) for token in value or ()]
+        self._extra_special_tokens = (
+            None if value is None else [_checked("extra_special_tokens", token) for token in value]
+        )
 
     @property
     def extra_special_tokens_ids(self) -> list[int]:
@@ -225,9 +234,9 @@ class SpecialTokens:
         self.extra_special_tokens = [self._existing_token(index) for index in value or ()]
 
     @property
-    def additional_special_tokens(self) -> list[str]:
-        """transformers 4's name of `extra_special_tokens`."""
-        return self.extra_special_tokens
+    def additional_special_tokens(self) -> list[str] | None:
+        """transformers 4's name of `extra_special_tokens`; None where it was set to None."""
+        return None if self._extra_special_tokens is None else self.extra_special_tokens
 
     @additional_special_tokens.setter
     def additional_special_tokens(self, value: Sequence[str | AddedToken] | None) -> None:
@@ -243,14 +252,18 @@ class SpecialTokens:
         self.extra_special_tokens_ids = value
 
     @property
-    def special_tokens_map(self) -> dict[str, str]:
-        """The named special tokens that are set."""
-        return {name: text_of(token) for name, token in self._set_tokens()}
+    def special_tokens_map(self) -> dict[str, str | list[str]]:
+        """The special tokens that are set, by name; those without a name as the list additional_special_tokens."""
+        return {
+            name: text_of(token) if isinstance(token, (str, AddedToken)) else list(map(text_of, token))
+            for name, token in self.special_tokens_map_extended.items()
+        }
 
     @property
-    def special_tokens_map_extended(self) -> dict[str, str | AddedToken]:
-        """The named special tokens that are set, as they were given: strings or AddedTokens."""
-        return dict(self._set_tokens())
+    def special_tokens_map_extended(self) -> dict[str, str | AddedToken | list[str | AddedToken]]:
+        """The same as they were given: strings or AddedTokens."""
+        extra = self._extra_special_tokens
+        return {**dict(self._set_tokens()), **({"additional_special_tokens": list(extra)} if extra else {})}
 
     @property
     def all_special_tokens(self) -> list[str]:
@@ -262,7 +275,7 @@ class SpecialTokens:
         """All special tokens as they were given: strings or AddedTokens."""
         tokens = [token for _, token in self._set_tokens()]
         unique: dict[str, str | AddedToken] = {}
-        for token in (*tokens, *self._extra_special_tokens):
+        for token in (*tokens, *(self._extra_special_tokens or ())):
             unique.setdefault(text_of(token), token)
         return list(unique.values())
 
@@ -270,6 +283,10 @@ class SpecialTokens:
     def all_special_ids(self) -> list[int]:
         """The ids of `all_special_tokens`."""
         return list(self.convert_tokens_to_ids(self.all_special_tokens))
+
+    def _named_tokens(self) -> dict[str, str]:
+        """The text of the named special tokens that are set."""
+        return {name: text_of(token) for name, token in self._set_tokens()}
 
     def _set_tokens(self) -> list[tuple[str, str | AddedToken]]:
         tokens = self._special_tokens_map
@@ -305,7 +322,7 @@ class SpecialTokens:
             if replace_additional_special_tokens is None
             else replace_additional_special_tokens
         )
-        allowed = {*self.SPECIAL_TOKENS_ATTRIBUTES, "extra_special_tokens", "additional_special_tokens"}
+        allowed = {*self.SPECIAL_TOKENS_ATTRIBUTES, "extra_special_tokens"}
         added: list[AddedToken] = []
         for key, value in special_tokens_dict.items():
             if key not in allowed:
@@ -321,14 +338,14 @@ class SpecialTokens:
                 added.append(token)
                 continue
             if not isinstance(value, (list, tuple)):
-                raise _wrong_token(key, value, "a list of tokens")
+                raise _wrong_token(key, value, "a list of tokens", TokenListError)
             known = set() if replace else set(self.extra_special_tokens)
             tokens = [as_added_token(_checked(key, token), special=isinstance(token, str)) for token in value]
             tokens = [token for token in tokens if token.content not in known]
             if replace and tokens:
                 self._extra_special_tokens = list(tokens)
             else:
-                self._extra_special_tokens = [*self._extra_special_tokens, *tokens]
+                self._extra_special_tokens = [*(self._extra_special_tokens or ()), *tokens]
             added += tokens
         return self.add_tokens(added, special_tokens=True) if added else 0
 
@@ -345,9 +362,11 @@ def _checked(key: str, value: Any) -> str | AddedToken:
     return as_added_token(value)
 
 
-def _wrong_token(key: str, value: Any, expected: str) -> InputTypeError:
+def _wrong_token(
+    key: str, value: Any, expected: str, error: type[InputTypeError] = InputTypeError
+) -> InputTypeError:
     kind = type(value).__name__
-    return InputTypeError(f"{key} has to be {expected}, not {kind}", key=key, expected=expected, actual=kind)
+    return error(f"{key} has to be {expected}, not {kind}", key=key, expected=expected, actual=kind)
 
 
 def keep_flags(tokenizer: Any, listed: Iterable[AddedToken] = (), named_only: bool = False) -> None:
@@ -355,7 +374,7 @@ def keep_flags(tokenizer: Any, listed: Iterable[AddedToken] = (), named_only: bo
     core = tokenizer.backend_tokenizer
     found = {token.content: token for _, token in core.added_tokens}
     special_tokens = (
-        list(tokenizer.special_tokens_map_extended.values())
+        [token for _, token in tokenizer._set_tokens()]
         if named_only
         else tokenizer.all_special_tokens_extended
     )

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from .._core import DecodeStream, Tokenizer
-from ..errors import ArgumentError, InputTypeError
+from ..errors import ArgumentError, AttributeConflictError, InputTypeError
 from ..logging import get_logger
 from . import loading, saving
 from .batch import BatchEncoding
 from .calls import TextCalls
 from .chat import ChatTemplates
 from .legacy import LegacyCalls
+from .models.components import with_prefix_space
 from .options import (
     VERY_LARGE_INTEGER,
     PaddingStrategy,
@@ -35,8 +36,7 @@ logger = get_logger(__name__)
 class PreTrainedTokenizerFast(Vocabulary, TextCalls, PreparesIds, ChatTemplates, PushesToHub, LegacyCalls):
     """A tokenizer with the interface of transformers' fast tokenizers, over the compiled core.
 
-    The core is immutable: truncation, padding and special tokens are arguments of a call, and adding tokens
-        replaces
+    The core is immutable: truncation, padding and special tokens are arguments of a call, and adding tokens replaces
     the core as a whole. One tokenizer may serve any number of threads.
 
     Args:
@@ -48,6 +48,8 @@ class PreTrainedTokenizerFast(Vocabulary, TextCalls, PreparesIds, ChatTemplates,
             or AddedToken; those that are not in the vocabulary are added to it.
         extra_special_tokens: further special tokens: a list, or a mapping of attribute names to tokens.
         added_tokens_decoder: further tokens by id.
+        add_prefix_space: whether a byte-level pre-tokenizer puts a space in front of a text; False by default,
+            whatever tokenizer.json says.
         model_max_length: the most tokens the model takes; unlimited by default.
         padding_side, truncation_side: "right" or "left".
         clean_up_tokenization_spaces: whether decoding takes the spaces before punctuation and contractions
@@ -83,7 +85,6 @@ class PreTrainedTokenizerFast(Vocabulary, TextCalls, PreparesIds, ChatTemplates,
             core = _core_of_tiktoken(vocab_file, settings)
         else:
             core = core_of(tokenizer_object, tokenizer_file, type(self).__name__)
-        self._core = core
         settings.pop(loading.FLAGS_FROM_FILE, None)
         settings.pop("from_slow", None)
         self.deprecation_warnings = {}
@@ -96,6 +97,7 @@ class PreTrainedTokenizerFast(Vocabulary, TextCalls, PreparesIds, ChatTemplates,
             settings.setdefault("padding_side", padding["direction"].lower())
         #: The settings as given, for saving.
         self.init_kwargs: dict[str, Any] = dict(settings)
+        self.init_inputs: tuple[Any, ...] = ()
         self.name_or_path: str = str(settings.pop("name_or_path", ""))
         added = settings.pop("added_tokens_decoder", None) or {}
         self._init_special_tokens(settings)
@@ -114,6 +116,8 @@ class PreTrainedTokenizerFast(Vocabulary, TextCalls, PreparesIds, ChatTemplates,
             template = {entry["name"]: entry["template"] for entry in template}
         self.chat_template: str | dict[str, str] | None = template
         self.chat_control_tokens: list[str] | None = settings.pop("chat_control_tokens", None)
+        self.add_prefix_space = bool(settings.pop("add_prefix_space", False))
+        self._core = with_prefix_space(core, self.add_prefix_space)
         self._add([token for _, token in sorted(added.items())])
         known = {token.content for _, token in self._core.added_tokens}
         named = {text_of(token) for _, token in self._set_tokens()}
@@ -142,9 +146,33 @@ class PreTrainedTokenizerFast(Vocabulary, TextCalls, PreparesIds, ChatTemplates,
         Raises:
             MissingFileError: a file that is needed is neither here nor on the Hub.
             FormatError, ConfigError: a file does not hold what it should; with its path and the key.
+            AttributeConflictError (AttributeError): a keyword argument has the name of a method.
         """
+        for name in kwargs:
+            if callable(getattr(cls, name, None)):
+                raise AttributeConflictError(
+                    f"{name} conflicts with the method {name} in {cls.__name__}", key=name
+                )
         settings = loading.load_settings(pretrained_model_name_or_path, cls.vocab_files_names, kwargs)
-        return cls(*init_inputs, **settings)
+        cls._warn_of_other_class(settings.pop(loading.NAMED_CLASS, None))
+        tokenizer = cls(*init_inputs, **settings)
+        tokenizer.init_inputs = init_inputs
+        return tokenizer
+
+    @classmethod
+    def _warn_of_other_class(cls, named: str | None) -> None:
+        if named is None or named.replace("Fast", "") == cls.__name__.replace("Fast", ""):
+            return
+        from .classes import tokenizer_class
+
+        if tokenizer_class(named) not in (None, cls):
+            logger.warning(
+                "The tokenizer class you load from this checkpoint is not the same type as the class this function is "
+                "called from. It may result in unexpected tokenization. \nThe tokenizer class you load from this "
+                "checkpoint is '%s'. \nThe class this function is called from is '%s'.",
+                named,
+                cls.__name__,
+            )
 
     def save_pretrained(
         self,
@@ -152,6 +180,7 @@ class PreTrainedTokenizerFast(Vocabulary, TextCalls, PreparesIds, ChatTemplates,
         legacy_format: bool | None = None,
         filename_prefix: str | None = None,
         push_to_hub: bool = False,
+        save_jinja_files: bool = True,
         **upload_options: Any,
     ) -> tuple[str, ...]:
         """Writes the tokenizer's files: transformers 4.57 and 5 read them back.
@@ -164,6 +193,7 @@ class PreTrainedTokenizerFast(Vocabulary, TextCalls, PreparesIds, ChatTemplates,
             legacy_format: False leaves vocab.txt out.
             filename_prefix: put before each name, with a hyphen.
             push_to_hub: whether the files are uploaded to the Hub as well.
+            save_jinja_files: whether chat templates have files of their own; else tokenizer_config.json holds them.
             **upload_options: `repo_id`, the folder's name by default, and what `push_to_hub` takes besides.
 
         Returns:
@@ -177,7 +207,13 @@ class PreTrainedTokenizerFast(Vocabulary, TextCalls, PreparesIds, ChatTemplates,
             )
         folder = Path(save_directory)
         target = push_arguments(folder, upload_options) if push_to_hub else None
-        paths = saving.save_tokenizer(self, folder, filename_prefix or "", legacy_format is not False)
+        paths = saving.save_tokenizer(
+            self,
+            folder,
+            filename_prefix or "",
+            with_vocabulary=legacy_format is not False,
+            template_files=save_jinja_files,
+        )
         if target is not None:
             upload(folder, paths, target[0], **target[1])
         return paths

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, overload
+from typing import Any, overload
 
-from .._core import AddedToken, Tokenizer
+from .._core import AddedToken, Decoder, Tokenizer
 from ..errors import InputTypeError
 from .special_tokens import SpecialTokens, as_added_token, text_of
 from .tensors import to_python
@@ -38,16 +37,6 @@ _SPACE_CLEAN_UP = (
 )
 
 
-class TokenDecoder(NamedTuple):
-    """A tokenizer's decoder."""
-
-    core: Tokenizer
-
-    def decode(self, tokens: Sequence[str]) -> str:
-        """The text of tokens."""
-        return self.core.decode_tokens(list(tokens))
-
-
 class Vocabulary(SpecialTokens):
     """Tokens, ids and text of a tokenizer whose compiled core is `_core`."""
 
@@ -56,7 +45,7 @@ class Vocabulary(SpecialTokens):
 
     @property
     def backend_tokenizer(self) -> Tokenizer:
-        """The compiled tokenizer. It is immutable."""
+        """The compiled tokenizer, immutable: `normalizer.normalize_str(text)`, `pre_tokenizer.pre_tokenize_str`."""
         return self._core
 
     @property
@@ -64,9 +53,9 @@ class Vocabulary(SpecialTokens):
         return self._core
 
     @property
-    def decoder(self) -> TokenDecoder | None:
+    def decoder(self) -> Decoder | None:
         """What makes text of tokens: `tokenizer.decoder.decode(tokens)`; None where tokens are joined by spaces."""
-        return TokenDecoder(self._core) if json.loads(self._core.components()).get("decoder") else None
+        return self._core.decoder
 
     @property
     def is_fast(self) -> bool:
@@ -124,7 +113,7 @@ class Vocabulary(SpecialTokens):
             special_tokens: whether they are special: left out by `skip_special_tokens`, and not normalized.
 
         Returns:
-            How many were added: those that were added tokens before do not count.
+            How many were added or changed: those that were added tokens of the same flags before do not count.
         """
         if not new_tokens:
             return 0
@@ -136,9 +125,9 @@ class Vocabulary(SpecialTokens):
         if not tokens:
             return 0
         with _mutation:
-            known = {token.content for _, token in self._core.added_tokens}
+            known = {token for _, token in self._core.added_tokens}
             self._core = self._core.with_added_tokens(tokens)
-        return len({token.content for token in tokens} - known - {""})
+        return len({token for token in tokens if token.content} - known)
 
     def convert_tokens_to_ids(self, tokens: str | Sequence[str]) -> Any:
         """The id of a token, or of each of several; unk_token's for what is not in the vocabulary."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import count
 from typing import Any, ClassVar
 
-from ..._core import Tokenizer
+from ..._core import AddedToken, Tokenizer
 from ...errors import InputTypeError, UnsupportedError
 from ..batch import BatchEncoding
 from ..inputs import Inputs
@@ -62,7 +64,21 @@ class CanineTokenizer(SlowFormTokenizer, BertTemplate):
         return _CHARACTERS
 
     def __len__(self) -> int:
-        return _CHARACTERS
+        return _CHARACTERS + sum(index >= _CHARACTERS for index in self.added_tokens_decoder)
+
+    @property
+    def added_tokens_decoder(self) -> dict[int, AddedToken]:
+        """The added tokens by id; those that are no characters follow all characters."""
+        further = count(_CHARACTERS)
+        return {
+            ord(token.content) if len(token.content) == 1 else next(further): token
+            for _, token in self._core.added_tokens
+        }
+
+    @property
+    def added_tokens_encoder(self) -> dict[str, int]:
+        """The ids of the added tokens, by their text."""
+        return {token.content: index for index, token in self.added_tokens_decoder.items()}
 
     def get_vocab(self) -> dict[str, int]:
         """Ids by character, all 1,114,112 of them."""
@@ -80,24 +96,32 @@ class CanineTokenizer(SlowFormTokenizer, BertTemplate):
         return [self._character(int(index)) for index in ids if int(index) not in left_out]
 
     def _character(self, index: int) -> str:
-        added: str | None = self._core.id_to_token(index)
-        listed = self.added_tokens_encoder
-        return added if added is not None and added in listed else _SHOWN.get(index, chr(index))
+        added = self.added_tokens_decoder.get(index)
+        return _SHOWN.get(index, chr(index)) if added is None else added.content
 
     def _ids_of(self, text: str) -> list[int]:
-        """The characters' numbers; the spaces before a mask token are part of it."""
-        mask = self.mask_token
-        if mask and mask in text:
-            parts = text.split(mask)
-            text = mask.join([*(part.rstrip() for part in parts[:-1]), parts[-1]])
-        return [ord(character) for character in text]
+        """The ids of added tokens, with the spaces they take, and the numbers of the characters between."""
+        added = {token.content: (index, token) for index, token in self.added_tokens_decoder.items()}
+        contents = sorted(map(re.escape, added), key=len, reverse=True)
+        ids: list[int] = []
+        parts = re.split(f"({'|'.join(contents)})", text)
+        for place, part in enumerate(parts):
+            before, after = parts[place - 1 : place], parts[place + 1 : place + 2]
+            if place % 2 == 0:
+                part = part.lstrip() if before and added[before[0]][1].rstrip else part
+                part = part.rstrip() if after and added[after[0]][1].lstrip else part
+            elif not (added[part][1].single_word and (before[0][-1:].strip(" ") or after[0][:1].strip(" "))):
+                ids.append(added[part][0])
+                continue
+            ids += map(ord, part)
+        return ids
 
     def tokenize(
         self, text: Any, pair: Any = None, add_special_tokens: bool = False, **kwargs: Any
     ) -> list[str]:
         """The characters of a text."""
         ids = self(text, pair, add_special_tokens=add_special_tokens, **kwargs)["input_ids"]
-        return [chr(index) for index in ids]
+        return [chr(index) if index < _CHARACTERS else self._character(index) for index in ids]
 
     def _encode(self, inputs: Inputs, call: Any, core: Tokenizer) -> BatchEncoding:
         if call.columns.get("offsets"):
@@ -130,6 +154,7 @@ class CanineTokenizer(SlowFormTokenizer, BertTemplate):
             pad_to_multiple_of=asked.get("pad_to_multiple_of"),
             padding_side=asked.get("padding_side"),
             return_attention_mask=columns.get("attention_mask", True),
+            verbose=False,
         )
         data = dict(batch)
         if not inputs.batched and call.tensor_type is None:

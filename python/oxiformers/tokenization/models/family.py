@@ -15,7 +15,7 @@ from ...files import make_folder, write_text
 from ..loading import FLAGS_FROM_FILE
 from ..special_tokens import NAMED_TOKENS, keep_flags, text_of
 from ..tokenizer import PreTrainedTokenizerFast, core_of
-from .components import Component, template, with_components, with_prefix_space
+from .components import Component, template, with_components
 from .sources import json_text
 
 #: The flags a special token is given where it is named by its text alone.
@@ -67,7 +67,6 @@ class FamilyTokenizer(PreTrainedTokenizerFast):
     words_need_prefix_space: ClassVar[bool] = False
 
     vocab_file: str | None
-    add_prefix_space: bool
 
     def __init__(self, *files: Any, **settings: Any) -> None:
         if len(files) > len(self.positional):
@@ -111,8 +110,6 @@ class FamilyTokenizer(PreTrainedTokenizerFast):
                 setattr(self, name, value)
         super().__init__(tokenizer_object=core, **settings)
         keep_flags(self, listed)
-        self.add_prefix_space = bool(settings.get("add_prefix_space", False))
-        self._core = with_prefix_space(self._core, self.add_prefix_space)
         if from_files or self.own_template:
             self._update_post_processor()
         self._finish(settings)
@@ -375,7 +372,7 @@ class BosEosTemplate(FamilyTokenizer):
     def _around(self, name: str, wanted: bool) -> str | None:
         if not wanted:
             return None
-        token = self.special_tokens_map.get(name)
+        token = self._named_tokens().get(name)
         if token is None:
             raise ArgumentError(f"add_{name} is true, and {name} is not set", key=name, expected="a token")
         return token

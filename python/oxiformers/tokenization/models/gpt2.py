@@ -42,6 +42,8 @@ class ByteLevelTokenizer(FamilyTokenizer):
     model_input_names: list[str] = ["input_ids", "attention_mask"]  # noqa: RUF012 -- as in the base
     #: Which lines of merges.txt are merges.
     merge_lines: ClassVar[slice | None] = slice(1, -1)
+    #: Whether they may say how often they were seen.
+    counted_merges: ClassVar[bool] = False
 
     def _has_files(self, paths: Mapping[str, str]) -> bool:
         return {"vocab_file", "merges_file"} <= set(paths)
@@ -52,7 +54,7 @@ class ByteLevelTokenizer(FamilyTokenizer):
             return self._core_from_bpe(dict(given[0]), merge_pairs(given[1] or ()), settings)
         vocabulary = read_vocabulary(self._required(paths, "vocab_file"))
         path = self._required(paths, "merges_file")
-        merges = read_merges(path, self.merge_lines)
+        merges = read_merges(path, self.merge_lines, counted=self.counted_merges)
         try:
             return self._core_from_bpe(vocabulary, merges, settings)
         except ArgumentError as error:  # the vocabulary and the merges do not fit
@@ -100,7 +102,7 @@ class GPT2Tokenizer(ByteLevelTokenizer):
     add_bos_token: bool
 
     def _post_processor(self) -> Component | None:
-        bos = self.special_tokens_map.get("bos_token")
+        bos = self._named_tokens().get("bos_token")
         if not self.add_bos_token or bos is None:
             return super()._post_processor()
         return template(f"{bos}:0 $A:0", f"{bos}:0 $A:0 $B:1", self._ids(bos))

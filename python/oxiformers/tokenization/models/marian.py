@@ -200,7 +200,10 @@ class MarianTokenizer(VocabularyTokenizer):
 
     def _encode(self, inputs: Inputs, call: Any, core: Tokenizer) -> BatchEncoding:
         rows = [text for text in (*inputs.texts, *(inputs.pairs or ())) if isinstance(text, str)]
-        first = [text for text in rows if text.startswith(">>") and "<<" in text]
+        added = tuple(self.added_tokens_encoder)
+        first = [
+            text for text in rows if text.startswith(">>") and "<<" in text and not text.startswith(added)
+        ]
         if not first:
             return super()._encode(inputs, call, core)
         codes = [AddedToken(code, normalized=False) for code in self.supported_language_codes]
@@ -225,13 +228,14 @@ class MarianTokenizer(VocabularyTokenizer):
                 "padding_side": side,
                 "pad_to_multiple_of": multiple,
                 "max_length": call.core.get("max_length"),
+                "verbose": False,
             }
             data = dict(self.pad(data, padding["padding"], **kept))
         return BatchEncoding(data, tensor_type=call.tensor_type)
 
     def _known_code(self, text: str) -> str:
         """A language at the start that the model does not have is unknown."""
-        if not text.startswith(">>") or "<<" not in text:
+        if not text.startswith(">>") or "<<" not in text or text.startswith(tuple(self.added_tokens_encoder)):
             return text
         code, _, rest = text.partition("<<")
         return text if f"{code}<<" in self.encoder else f"{self.unk_token}{rest}"
@@ -423,11 +427,6 @@ class Speech2TextTokenizer(VocabularyTokenizer):
                 expected="None",
                 actual=repr(settings["lang_codes"]),
             )
-
-    def _encode(self, inputs: Inputs, call: Any, core: Tokenizer) -> BatchEncoding:
-        if self.do_lower_case:
-            inputs = with_texts(inputs, str.lower)
-        return super()._encode(inputs, call, core)
 
     def _post_processor(self) -> Component | None:
         eos = self.eos_token

@@ -44,7 +44,8 @@ class RobertaTokenizer(RobertaTemplate, ByteLevelTokenizer):
     trim_offsets: bool
 
     def _post_processor(self) -> Component | None:
-        cls_token, sep_token = self.special_tokens_map["cls_token"], self.special_tokens_map["sep_token"]
+        named = self._named_tokens()
+        cls_token, sep_token = named["cls_token"], named["sep_token"]
         cls_id, sep_id = required_ids(self, "cls_token", "sep_token")
         return {
             "type": "RobertaProcessing",
@@ -115,7 +116,7 @@ class BlenderbotTokenizer(RobertaTokenizer):
     file_flags: ClassVar[Mapping[str, Flags | None]] = {"*": PLAIN, "mask_token": _MASK}
 
     def _post_processor(self) -> Component | None:
-        eos = self.special_tokens_map["eos_token"]
+        eos = self._named_tokens()["eos_token"]
         return template(f"$A:0 {eos}:0", None, self._ids(eos))
 
     def build_inputs_with_special_tokens(

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from shutil import copyfile
 from typing import Any, ClassVar
 
+from ..._core import AddedToken, Tokenizer
 from ...files import make_folder, write_text
+from ..batch import BatchEncoding
 from ..inputs import Inputs
+from ..special_tokens import token_state
 from .family import FamilyTokenizer
 from .sources import json_text
 
@@ -18,11 +22,37 @@ class SlowFormTokenizer(FamilyTokenizer):
     """A tokenizer without tokenizer.json: it is saved in the family's own files, and decodes token by token."""
 
     saves_tokenizer_json: ClassVar[bool] = False
+    #: Whether texts are made lower case, but for added tokens.
+    do_lower_case: bool = False
 
     @property
     def is_fast(self) -> bool:
         """False: transformers has it in Python alone, and no offsets with it."""
         return False
+
+    def _add(self, tokens: Iterable[AddedToken]) -> int:
+        if self.do_lower_case:
+            tokens = [
+                token
+                if token.special or not token.normalized
+                else AddedToken(**{**token_state(token), "content": token.content.lower()})
+                for token in tokens
+            ]
+        return super()._add(tokens)
+
+    def _encode(self, inputs: Inputs, call: Any, core: Tokenizer) -> BatchEncoding:
+        if self.do_lower_case:
+            inputs = with_texts(inputs, self._lowered)
+        return super()._encode(inputs, call, core)
+
+    def _lowered(self, text: str) -> str:
+        """Each character made lower case by itself, but for added tokens."""
+        return self._between_added(text, str.lower)
+
+    def _between_added(self, text: str, change: Callable[[str], str]) -> str:
+        kept = sorted((re.escape(token) for token in self.added_tokens_encoder), key=len, reverse=True)
+        parts = re.split(f"({'|'.join(kept)})", text) if kept else [text]
+        return "".join(part if place % 2 else "".join(map(change, part)) for place, part in enumerate(parts))
 
     def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
         """The text of tokens."""
@@ -37,7 +67,7 @@ class SlowFormTokenizer(FamilyTokenizer):
     ) -> str:
         """Text of the ordinary tokens, with added tokens as they are in between, separated by spaces."""
         special = set(self.all_special_tokens)
-        further = {token for token in self.additional_special_tokens if self._is_beyond(token)}
+        further = {token for token in self.extra_special_tokens if self._is_beyond(token)}
         apart = (set(self.added_tokens_encoder) - special) | further
         texts: list[str] = []
         run: list[str] = []

@@ -48,12 +48,15 @@ def read_text(path: str | os.PathLike[str]) -> str:
         raise FormatError(f"{path} is not UTF-8: {error}", path=os.fspath(path), expected="UTF-8") from error
 
 
-def read_merges(path: str | os.PathLike[str], lines: slice | None = None) -> list[tuple[str, str]]:
+def read_merges(
+    path: str | os.PathLike[str], lines: slice | None = None, *, counted: bool = False
+) -> list[tuple[str, str]]:
     """The merges of a merges.txt, the first to be made first, each once.
 
     Args:
         path: the file: two tokens a line.
         lines: which of its lines count; all but a first one that states the version by default.
+        counted: whether a third token of a line is how often the merge was seen, which is passed over.
 
     Raises FormatError for a line that does not hold two tokens, with its number.
     """
@@ -69,6 +72,8 @@ def read_merges(path: str | os.PathLike[str], lines: slice | None = None) -> lis
     merges: dict[tuple[str, str], None] = {}
     for number, line in enumerate(chosen, start=first + 1):
         parts = line.split()
+        if counted and len(parts) == 3:
+            parts.pop()
         if len(parts) != 2:
             raise FormatError(
                 f"{path}: line {number} should hold two tokens, found {len(parts)} ({line!r:.80})",

@@ -92,7 +92,7 @@ class T5Tokenizer(SentencePieceTokenizer):
 
     def get_sentinel_tokens(self) -> list[str]:
         """The tokens that stand for what was taken out of a text: <extra_id_0> and so on."""
-        return [token for token in dict.fromkeys(self.additional_special_tokens) if _SENTINEL.search(token)]
+        return [token for token in dict.fromkeys(self.extra_special_tokens) if _SENTINEL.search(token)]
 
     def get_sentinel_token_ids(self) -> list[int]:
         """The ids of `get_sentinel_tokens`."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -25,7 +24,7 @@ Offsets = list[dict[str, Any]]
 
 
 @dataclass
-class Wav2Vec2CTCTokenizerOutput:
+class Wav2Vec2CTCTokenizerOutput(Mapping[str, Any]):
     """Decoded text and the places of its characters or words, as time steps of the model's output.
 
     Attributes:
@@ -39,7 +38,15 @@ class Wav2Vec2CTCTokenizerOutput:
     word_offsets: Any = None
 
     def __getitem__(self, key: str) -> Any:
+        if key not in _ATTRIBUTES:
+            raise KeyError(key)
         return getattr(self, key)
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in _ATTRIBUTES if getattr(self, name) is not None)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 _ATTRIBUTES = ("text", "char_offsets", "word_offsets")
@@ -162,14 +169,11 @@ class Wav2Vec2CTCTokenizer(SlowFormTokenizer):
     def _encode(self, inputs: Inputs, call: Any, core: Tokenizer) -> BatchEncoding:
         if "is_pretokenized" in call.core:
             inputs = with_texts(inputs, lambda word: f" {word}")
-        if self.do_lower_case:
-            inputs = with_texts(inputs, self._upper)
         return super()._encode(inputs, call, core)
 
-    def _upper(self, text: str) -> str:
-        tokens = sorted((re.escape(token) for token in self.added_tokens_encoder), key=len, reverse=True)
-        parts = re.split(f"({'|'.join(tokens)})", text)
-        return "".join(part if place % 2 else part.lower().upper() for place, part in enumerate(parts))
+    def _lowered(self, text: str) -> str:
+        """Lower case, in which added tokens are found; all else becomes upper case, as the vocabulary is."""
+        return self._between_added(super()._lowered(text), str.upper)
 
     def tokenize(
         self, text: Any, pair: Any = None, add_special_tokens: bool = False, **kwargs: Any
@@ -177,7 +181,7 @@ class Wav2Vec2CTCTokenizer(SlowFormTokenizer):
         """The tokens of a text: added tokens and characters, those not in the vocabulary included."""
         if pair is not None or not isinstance(text, str):
             return super().tokenize(text, pair, add_special_tokens, **kwargs)
-        text = self._upper(text) if self.do_lower_case else text
+        text = self._lowered(text) if self.do_lower_case else text
         (encoding,) = self._core.encode_batch([text], add_special_tokens=add_special_tokens)
         tokens = []
         for index, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):

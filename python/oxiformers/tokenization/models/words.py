@@ -132,6 +132,7 @@ class HerbertTokenizer(BertTemplate, ByteLevelTokenizer):
         "additional_special_tokens": [f"<special{index}>" for index in range(10)]
     }
     merge_lines: ClassVar[slice | None] = None
+    counted_merges: ClassVar[bool] = True
 
     def _core_from_bpe(
         self, vocabulary: dict[str, int], merges: Sequence[tuple[str, str]], settings: Mapping[str, Any]

@@ -154,6 +154,20 @@ impl Tokenizer {
         self.pre_tokenizer.as_ref()
     }
 
+    /// The words that the pre-tokenizer makes of a text, each with the characters of the text it was made of; the text
+    /// as one word where there is none.
+    pub fn pre_tokenize(&self, text: &str) -> Result<Vec<(String, (u32, u32))>> {
+        let mut words = text::Words::of(text);
+        if let Some(pre_tokenizer) = &self.pre_tokenizer {
+            pre_tokenizer.apply(&mut words)?;
+        }
+        let text::Words { text, ranges } = words;
+        Ok(ranges
+            .into_iter()
+            .map(|range| (text.slice(range.clone()).to_owned(), text.original(range)))
+            .collect())
+    }
+
     /// The model.
     pub fn model(&self) -> &Model {
         &self.model

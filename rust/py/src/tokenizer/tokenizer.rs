@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::added_token::PyAddedToken;
 use super::arguments::{Extent, PaddingArguments, TruncationArguments};
 use super::build;
+use super::component::{PyComponent, PyDecoder, PyNormalizer, PyPostProcessor, PyPreTokenizer};
 use super::encoding::PyEncoding;
 use super::ids;
 use super::inputs::{Texts, inputs as pair_up, text};
@@ -244,6 +245,35 @@ impl PyTokenizer {
     #[getter]
     fn unk_token(&self) -> Option<&str> {
         self.tokenizer.model().unk_token()
+    }
+
+    #[getter]
+    fn normalizer(&self, py: Python<'_>) -> PyResult<Option<Py<PyNormalizer>>> {
+        let component = PyComponent::of(py, &self.tokenizer, "normalizer")?;
+        component.map(|component| Py::new(py, (PyNormalizer, component))).transpose()
+    }
+
+    #[getter]
+    fn pre_tokenizer(&self, py: Python<'_>) -> PyResult<Option<Py<PyPreTokenizer>>> {
+        let component = PyComponent::of(py, &self.tokenizer, "pre_tokenizer")?;
+        component.map(|component| Py::new(py, (PyPreTokenizer, component))).transpose()
+    }
+
+    #[getter]
+    fn model(&self, py: Python<'_>) -> PyResult<Option<PyComponent>> {
+        PyComponent::of(py, &self.tokenizer, "model")
+    }
+
+    #[getter]
+    fn post_processor(&self, py: Python<'_>) -> PyResult<Option<Py<PyPostProcessor>>> {
+        let component = PyComponent::of(py, &self.tokenizer, "post_processor")?;
+        component.map(|component| Py::new(py, (PyPostProcessor, component))).transpose()
+    }
+
+    #[getter]
+    fn decoder(&self, py: Python<'_>) -> PyResult<Option<Py<PyDecoder>>> {
+        let component = PyComponent::of(py, &self.tokenizer, "decoder")?;
+        component.map(|component| Py::new(py, (PyDecoder, component))).transpose()
     }
 
     fn components(&self) -> String {
