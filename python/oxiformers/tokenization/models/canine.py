@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 from typing import Any, ClassVar
@@ -102,9 +101,8 @@ class CanineTokenizer(SlowFormTokenizer, BertTemplate):
     def _ids_of(self, text: str) -> list[int]:
         """The ids of added tokens, with the spaces they take, and the numbers of the characters between."""
         added = {token.content: (index, token) for index, token in self.added_tokens_decoder.items()}
-        contents = sorted(map(re.escape, added), key=len, reverse=True)
         ids: list[int] = []
-        parts = re.split(f"({'|'.join(contents)})", text)
+        parts = self._split_at_added(text)
         for place, part in enumerate(parts):
             before, after = parts[place - 1 : place], parts[place + 1 : place + 2]
             if place % 2 == 0:

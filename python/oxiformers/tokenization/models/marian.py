@@ -200,10 +200,7 @@ class MarianTokenizer(VocabularyTokenizer):
 
     def _encode(self, inputs: Inputs, call: Any, core: Tokenizer) -> BatchEncoding:
         rows = [text for text in (*inputs.texts, *(inputs.pairs or ())) if isinstance(text, str)]
-        added = tuple(self.added_tokens_encoder)
-        first = [
-            text for text in rows if text.startswith(">>") and "<<" in text and not text.startswith(added)
-        ]
+        first = [text for text in rows if self._names_language(text)]
         if not first:
             return super()._encode(inputs, call, core)
         codes = [AddedToken(code, normalized=False) for code in self.supported_language_codes]
@@ -233,9 +230,14 @@ class MarianTokenizer(VocabularyTokenizer):
             data = dict(self.pad(data, padding["padding"], **kept))
         return BatchEncoding(data, tensor_type=call.tensor_type)
 
+    def _names_language(self, text: str) -> bool:
+        if not text.startswith(">>") or "<<" not in text:
+            return False
+        return not text.startswith(tuple(self.added_tokens_encoder))  # an added token may look like one
+
     def _known_code(self, text: str) -> str:
         """A language at the start that the model does not have is unknown."""
-        if not text.startswith(">>") or "<<" not in text or text.startswith(tuple(self.added_tokens_encoder)):
+        if not self._names_language(text):
             return text
         code, _, rest = text.partition("<<")
         return text if f"{code}<<" in self.encoder else f"{self.unk_token}{rest}"

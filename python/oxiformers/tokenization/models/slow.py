@@ -50,9 +50,13 @@ class SlowFormTokenizer(FamilyTokenizer):
         return self._between_added(text, str.lower)
 
     def _between_added(self, text: str, change: Callable[[str], str]) -> str:
-        kept = sorted((re.escape(token) for token in self.added_tokens_encoder), key=len, reverse=True)
-        parts = re.split(f"({'|'.join(kept)})", text) if kept else [text]
+        parts = self._split_at_added(text)
         return "".join(part if place % 2 else "".join(map(change, part)) for place, part in enumerate(parts))
+
+    def _split_at_added(self, text: str) -> list[str]:
+        """Ordinary text and added tokens in turn; of tokens that start at one place the longest."""
+        tokens = sorted(map(re.escape, self.added_tokens_encoder), key=len, reverse=True)
+        return re.split(f"({'|'.join(tokens)})", text) if tokens else [text]
 
     def convert_tokens_to_string(self, tokens: Sequence[str]) -> str:
         """The text of tokens."""
