@@ -1,4 +1,4 @@
-"""Attention in bfloat16 against torch's: uniform shapes, mixed lengths, a bias by distance; forward and backward."""
+"""Attention in bfloat16 against torch's: uniform shapes and mixed lengths; forward and backward."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from oxiformers_kernels.attention import attention
 SECONDS = 150.0
 HIDDEN = 2048
 TOKENS = 16384
-REACH = 128
 # Rounding to bfloat16 moves a tensor by 2^-9 of its length; a wrong mask moves it by far more.
 FORWARD_TOLERANCE, BACKWARD_TOLERANCE = 0.01, 0.02
 
@@ -226,64 +225,11 @@ def mixed(head: int, causal: bool, backward: bool) -> KernelCase:
     )  # fmt: skip
 
 
-def distance(length: int, backward: bool) -> KernelCase:
-    """T5's bias, as a value a distance, against a bias tensor that the peer gets for nothing."""
-    batch, heads, head = TOKENS // length, 12, 64
-    q, k, v, weight = (draw(batch, length, heads, head) for _ in range(4))
-    table = draw(heads, 2 * REACH + 1)
-    positions = torch.arange(length, device="cuda")
-    index = (positions - positions[:, None]).clamp(-REACH, REACH) + REACH
-    dense = table[:, index].unsqueeze(0).contiguous()
-
-    def ours(q: Tensor, k: Tensor, v: Tensor, table: Tensor) -> Tensor:
-        return attention(q, k, v, distance_bias=table)
-
-    def peer(q: Tensor, k: Tensor, v: Tensor, dense: Tensor) -> Tensor:
-        return sdpa(q, k, v, attn_mask=dense)
-
-    sides: dict[str, Side] = {
-        "oxiformers": Backward(ours, leaves(q, k, v, table), weight)
-        if backward
-        else lambda: ours(q, k, v, table),
-        "torch SDPA, bias tensor": (
-            Backward(peer, leaves(q, k, v, dense), weight) if backward else lambda: peer(q, k, v, dense)
-        ),
-    }
-
-    def verify() -> None:
-        one = tuple(tensor[:, :, 0].detach().float().requires_grad_() for tensor in (q, k, v))
-        biases = table[0].float().requires_grad_()
-        output = exact(*one, causal=False, bias=biases[index])
-        if not backward:
-            for name, side in sides.items():
-                agree(name, side()[:, :, 0], output.detach(), FORWARD_TOLERANCE)  # type: ignore[index]
-            return
-        truth = torch.autograd.grad(output, (*one, biases), weight[:, :, 0].float())
-        mine, theirs = (side() for side in sides.values())
-        for number, (right, our, their) in enumerate(zip(truth[:3], mine[:3], theirs[:3], strict=True)):  # type: ignore[call-overload]
-            agree(f"oxiformers, gradient {number}", our[:, :, 0], right, BACKWARD_TOLERANCE)
-            agree(f"torch, gradient {number}", their[:, :, 0], right, BACKWARD_TOLERANCE)
-        # Positive and negative terms nearly cancel in a sum over the batch and a diagonal.
-        agree("oxiformers, gradient of the bias", mine[3][0], truth[3], 5 * BACKWARD_TOLERANCE)  # type: ignore[index]
-
-    flops = 4.0 * TOKENS * length * heads * head
-    return KernelCase(
-        f"{'backward' if backward else 'forward'} with bias by distance, D {head}, {batch} x {length:,}",
-        sides,
-        verify,
-        flops=flops * 2.5 if backward else flops,
-        details={"dtype": "bfloat16", "heads": heads, "reach": REACH},
-    )
-
-
 def cases() -> Iterator[KernelCase]:
     torch.manual_seed(0)
     for head, causal in ((64, False), (128, True)):
         for backward in (False, True):
             yield mixed(head, causal, backward)
-    for length in (512, 2048):
-        for backward in (False, True):
-            yield distance(length, backward)
     # Last of all the shape that flex_attention is compiled for, which takes longest.
     for shape in SHAPES:
         for backward in (False, True):

@@ -13,7 +13,15 @@ from torch import Tensor
 
 from oxiformers_kernels import attention as module
 from oxiformers_kernels import dispatch
-from oxiformers_kernels.attention import attention, attention_choice, bucketed_distance_bias, ref, table
+from oxiformers_kernels.attention import (
+    attention,
+    attention_choice,
+    bucketed_distance_bias,
+    disentangled_index,
+    disentangled_products,
+    ref,
+    table,
+)
 from oxiformers_kernels.dispatch import BackendError, recorded
 
 ENDS = torch.tensor([0, 7, 7, 12], dtype=torch.int32)
@@ -80,6 +88,79 @@ def test_biases_are_added_to_the_scores() -> None:
     torch.testing.assert_close(attention(q, k, v, softcap=5.0, bias=dense[None]), expected)
 
 
+def bucket(distance: int, buckets: int, furthest: int) -> int:
+    """DeBERTa's relative position of a distance (query minus key), as its authors describe it."""
+    middle = buckets // 2
+    if buckets == 0 or abs(distance) <= middle:
+        return distance
+    share = math.log(abs(distance) / middle) / math.log((furthest - 1) / middle)
+    # What falls on an edge is computed in float32 there.
+    return (math.ceil(round(share * (middle - 1), 5)) + middle) * (1 if distance > 0 else -1)
+
+
+@pytest.mark.parametrize(("buckets", "furthest"), [(0, 5), (8, 20), (256, 512)])
+def test_disentangled_biases_pair_by_pair(buckets: int, furthest: int) -> None:
+    """The sum of three products for every pair, in plain Python's indices."""
+    positions, length = buckets or furthest, 2 * furthest if furthest < 100 else furthest + 40
+    q, k, v = sides(1, length, heads=2, kv_heads=2, dtype=torch.float64)
+    position_keys, position_queries = torch.randn(2, 2 * positions, 2, 8, dtype=torch.float64)
+    scale = 1 / math.sqrt(3 * 8)
+    places = torch.tensor(
+        [
+            [
+                min(max(bucket(i - j, buckets, furthest) + positions, 0), 2 * positions - 1)
+                for j in range(length)
+            ]
+            for i in range(length)
+        ]
+    )
+    scores = torch.einsum("bihd,bjhd->bhij", q, k)
+    scores = scores + torch.einsum("bihd,ijhd->bhij", q, position_keys[places])
+    scores = scores + torch.einsum("bjhd,ijhd->bhij", k, position_queries[places])
+    expected = torch.einsum("bhij,bjhd->bihd", (scores * scale).softmax(-1), v)
+    content, position = disentangled_products(q, k, position_keys, position_queries)
+    index = disentangled_index(positions, buckets, furthest)
+    named = {"content_to_position": content, "position_to_content": position, "position_index": index}
+    torch.testing.assert_close(attention(q, k, v, scale=scale, **named), expected)
+    ends = torch.tensor([0, 3, 3, length])
+    packed = attention(*(side[0] for side in (q, k, v)), ends, scale=scale, **{
+        name: tensor if name == "position_index" else tensor[0] for name, tensor in named.items()
+    })  # fmt: skip
+    alone = attention(q[:, 3:], k[:, 3:], v[:, 3:], scale=scale, **{
+        name: tensor if name == "position_index" else tensor[:, 3:] for name, tensor in named.items()
+    })  # fmt: skip
+    torch.testing.assert_close(packed[3:], alone[0])
+
+
+def test_disentangled_biases_that_do_not_fit() -> None:
+    q, k, v = sides(2, 6)
+    content, index = torch.zeros(2, 6, 4, 5), torch.zeros(3, dtype=torch.int32)
+    for wrong, message in (
+        ({"content_to_position": content}, "position_index goes with"),
+        ({"position_index": index}, "position_index goes with"),
+        ({"content_to_position": content, "position_index": index[:2]}, "expected int32 or int64 .2 . R . 1"),
+        (
+            {"content_to_position": content, "position_index": index.float()},
+            "position_index is torch.float32",
+        ),
+        (
+            {"content_to_position": content[:, :5], "position_index": index},
+            r"expected floating \[2, 6, 4, 'P'\]",
+        ),
+        ({"position_to_content": content[:, :, :2], "position_index": index}, "position_to_content is"),
+        (
+            {
+                "content_to_position": content,
+                "position_to_content": content[..., :4],
+                "position_index": index,
+            },
+            "content_to_position is",
+        ),
+    ):
+        with pytest.raises(ValueError, match=message):
+            attention(q, k, v, **wrong)
+
+
 def test_a_query_that_sees_nothing_gives_zero() -> None:
     q, k, v = sides(12)
     keys = torch.tensor([0, 0, 3, 5])
@@ -104,6 +185,16 @@ def test_gradients_in_float64(options: dict[str, Any]) -> None:
         return attention(q, k, v, ENDS, distance_bias=table_, bias=bias, return_lse=True, **options)  # type: ignore[return-value]
 
     assert torch.autograd.gradcheck(run, (q, k, v, table_, bias))
+
+    def disentangled(
+        q: Tensor, k: Tensor, v: Tensor, content: Tensor, position: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        biases = {"content_to_position": content, "position_to_content": position, "position_index": index}
+        return attention(q, k, v, ENDS, return_lse=True, **biases, **options)  # type: ignore[return-value]
+
+    index = disentangled_index(2, 2, 4)
+    content, position = (torch.randn(12, 4, 4, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    assert torch.autograd.gradcheck(disentangled, (q, k, v, content, position))
 
 
 def test_dropout_follows_its_seed() -> None:
@@ -225,12 +316,13 @@ def test_one_graph_for_equally_long_sequences() -> None:
 @pytest.mark.parametrize("hopper", [False, True])
 def test_every_shape_has_a_tile(columns: int, float32: bool, hopper: bool) -> None:
     """Sizes the products take; the diagonals of a bias by distance need no more queries than keys."""
-    for biased, dropout, typical in itertools.product((False, True), (False, True), (10, 1000)):
-        shape = table.Shape(columns, float32, biased, dropout, typical, hopper)
+    flags = itertools.product((False, True), (False, True), (False, True), (10, 1000))
+    for biased, disentangled, dropout, typical in flags:
+        shape = table.Shape(columns, float32, biased, disentangled, dropout, typical, hopper)
         for choose in (table.forward_tile, table.backward_keys_tile, table.backward_queries_tile):
             tile = choose(shape)
-            assert min(tile.queries, tile.keys) >= 16 and tile.warps in (4, 8) and tile.stages >= 1
-        if biased:
+            assert min(tile.queries, tile.keys) >= 16 and tile.warps in (4, 8, 16) and tile.stages >= 1
+        if biased or disentangled:
             tile = table.backward_queries_tile(shape)
             assert tile.queries <= tile.keys
 

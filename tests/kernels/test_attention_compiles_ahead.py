@@ -13,18 +13,30 @@ from oxiformers_kernels.attention import table
 from oxiformers_kernels.attention.backward_kernel import attention_backward_keys, attention_delta
 from oxiformers_kernels.attention.backward_query_kernel import attention_backward_queries
 from oxiformers_kernels.attention.forward_kernel import attention_forward
-from oxiformers_kernels.attention.scores_kernel import plan_tiles
+from oxiformers_kernels.attention.scores_kernel import Kind
+from oxiformers_kernels.attention.tiles_kernel import plan_tiles
 from tests.kernels.ahead import assemble, usage
 
-PLAIN = {"RIGHT": True}
-BIASED = {"DISTANCE": True}
-DROPOUT = {"DISTANCE": True, "DROPOUT": True}
+PLAIN = Kind(right=True)
+BIASED = Kind(distance=True)
+DROPOUT = Kind(distance=True, dropout=True)
+DISENTANGLED = Kind(content=True, position=True)
 #: (head dimension, dtype, what scores take); each picks another entry of the table.
 ENTRIES = [
-    *((size, "bf16", flags) for size in (64, 128) for flags in (PLAIN, BIASED)),
+    *((size, "bf16", kind) for size in (64, 128) for kind in (PLAIN, BIASED)),
+    (64, "bf16", DISENTANGLED),
+    *(pytest.param(size, "bf16", DISENTANGLED, marks=pytest.mark.ahead) for size in (128, 256)),
+    *(
+        pytest.param(size, "bf16", DISENTANGLED._replace(dropout=True), marks=pytest.mark.ahead)
+        for size in (64, 128)
+    ),
     *(pytest.param(size, "bf16", DROPOUT, marks=pytest.mark.ahead) for size in (64, 128, 256)),
-    *(pytest.param(256, "bf16", flags, marks=pytest.mark.ahead) for flags in (PLAIN, BIASED)),
-    *(pytest.param(size, "fp32", BIASED, marks=pytest.mark.ahead) for size in (64, 128, 256)),
+    *(pytest.param(256, "bf16", kind, marks=pytest.mark.ahead) for kind in (PLAIN, BIASED)),
+    *(
+        pytest.param(size, "fp32", kind, marks=pytest.mark.ahead)
+        for size in (64, 128, 256)
+        for kind in (BIASED, DISENTANGLED)
+    ),
 ]
 KERNELS = {
     "forward": (attention_forward, table.forward_tile),
@@ -33,72 +45,62 @@ KERNELS = {
 }
 
 
-def constants_of(kind: str, size: int, tile: table.Tile, flags: dict[str, bool], tma: bool) -> Any:
-    constants: dict[str, Any] = dict.fromkeys(
-        ("LEFT", "RIGHT", "SOFTCAP", "ALIBI", "DISTANCE", "BIAS", "DROPOUT"), False
-    )
-    constants |= flags
-    constants |= dict.fromkeys(("SIZE", "V_SIZE", "COLUMNS", "V_COLUMNS"), size)
-    constants |= {"QUERIES": tile.queries, "KEYS": tile.keys, "PACKED": True, "TMA": tma}
-    constants |= {"PRECISION": "ieee", "UPCAST": False}
-    if kind == "queries":
-        constants |= {"TABLE_GRAD": flags.get("DISTANCE", False), "BIAS_GRAD": False, "PRIVATE": False}
+def constants_of(kernel: str, size: int, tile: table.Tile, kind: Kind, tma: bool) -> dict[str, Any]:
+    constants: dict[str, Any] = dict.fromkeys(("SIZE", "V_SIZE", "COLUMNS", "V_COLUMNS"), size)
+    constants |= {"QUERIES": tile.queries, "KEYS": tile.keys, "PACKED": True, "TMA": tma, "KIND": kind}
+    if kernel != "forward":
+        constants["PRIVATE"] = False
+    if kernel == "queries":
+        wanted = {"table_grad": kind.distance, "content_grad": kind.content, "bias_grad": False}
+        constants |= {name: None for name, there in wanted.items() if not there}
+    if kernel == "keys" and not kind.position:
+        constants["position_grad"] = None
     return constants
 
 
-def types_of(kind: str, size: int, dtype: str, tile: table.Tile, tma: bool) -> dict[str, str]:
-    data = (
-        "q",
-        "k",
-        "v",
-        "out",
-        "grad",
-        "dq",
-        "dk",
-        "dv",
-        "bias",
-        "k_tiles",
-        "v_tiles",
-        "q_tiles",
-        "grad_tiles",
-    )
+def types_of(kernel: str, size: int, dtype: str, tile: table.Tile, tma: bool) -> dict[str, str]:
+    data = ("q", "k", "v", "out", "grad", "dq", "dk", "dv", "bias", "content", "position")
+    exact = ("lse", "delta", "slopes", "table", "table_grad", "bias_grad", "content_grad", "position_grad")
     types = {
-        **dict.fromkeys(data, f"*{dtype}"),
-        **dict.fromkeys(("lse", "delta", "slopes", "table", "table_grad", "bias_grad"), "*fp32"),
+        **dict.fromkeys((*data, "k_tiles", "v_tiles", "q_tiles", "grad_tiles"), f"*{dtype}"),
+        **dict.fromkeys(exact, "*fp32"),
         **dict.fromkeys(("scale", "softcap", "keep_share"), "fp32"),
-        "plan": "*i32", "seeds": "*i64", "threshold": "i64",
+        "plan": "*i32", "index": "*i32", "seeds": "*i64", "threshold": "i64",
     }  # fmt: skip
     if tma:
-        rows = tile.queries if kind == "keys" else tile.keys
-        names = ("q_tiles", "grad_tiles") if kind == "keys" else ("k_tiles", "v_tiles")
+        rows = tile.queries if kernel == "keys" else tile.keys
+        names = ("q_tiles", "grad_tiles") if kernel == "keys" else ("k_tiles", "v_tiles")
         types |= dict.fromkeys(names, f"tensordesc<{dtype}[{rows},{size}]>")
     return types
 
 
 @pytest.mark.parametrize("capability", [80, 90])
-@pytest.mark.parametrize("kind", list(KERNELS))
+@pytest.mark.parametrize("kernel", list(KERNELS))
 @pytest.mark.parametrize(
-    ("size", "dtype", "flags"),
+    ("size", "dtype", "kind"),
     ENTRIES,
-    ids=lambda value: "+".join(value) if isinstance(value, dict) else str(value),
+    ids=lambda value: (
+        "+".join(name for name, has in value._asdict().items() if has is True)
+        if isinstance(value, Kind)
+        else str(value)
+    ),
 )
 def test_tiles(
-    capability: int, kind: str, size: int, dtype: str, flags: dict[str, bool], tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    capability: int, kernel: str, size: int, dtype: str, kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "cache"))
     shape = table.Shape(
-        columns=size, float32=dtype == "fp32", biased=flags != PLAIN, dropout="DROPOUT" in flags, typical=1000,
-        hopper=capability >= 90,
+        columns=size, float32=dtype == "fp32", biased=kind != PLAIN, disentangled=kind.content, dropout=kind.dropout,
+        typical=1000, hopper=capability >= 90,
     )  # fmt: skip
-    function, choose = KERNELS[kind]
+    function, choose = KERNELS[kernel]
     tile, tma = choose(shape), capability >= 90 and dtype != "fp32"
     ptx = assemble(
-        function, types_of(kind, size, dtype, tile, tma), constants_of(kind, size, tile, flags, tma),
+        function, types_of(kernel, size, dtype, tile, tma), constants_of(kernel, size, tile, kind, tma),
         capability, warps=tile.warps, stages=tile.stages, default="i32", aligned=True,
     )  # fmt: skip
     assert usage(ptx, capability, tmp_path).spilled_bytes == 0
-    if capability >= 90 and flags == PLAIN and size <= 128:
+    if capability >= 90 and kind == PLAIN and size <= 128:
         assert "wgmma.mma_async" in ptx
     assert not tma or "cp.async.bulk.tensor" in ptx
 

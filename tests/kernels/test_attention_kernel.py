@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from oxiformers_kernels.attention import attention, bucketed_distance_bias, table
+from oxiformers_kernels.attention import attention, bucketed_distance_bias, disentangled_index, table
 from tests.kernels.support import DTYPES, assert_close_as_torch, device, poisoned_empty  # noqa: F401
 
 kernel = pytest.importorskip("oxiformers_kernels.attention.kernel", reason="triton is not installed")
@@ -47,15 +47,19 @@ class Case:
         size: int = 20,
         v_size: int | None = None,
         packed: bool = True,
-        seed: int = 0,
+        drawn_from: int = 0,
+        terms: tuple[str, ...] = (),
+        index: Tensor | None = None,
         **options: Any,
     ) -> None:
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(drawn_from)
         keys = queries if keys is None else keys
 
         def draw(*shape: int) -> Tensor:
             return torch.randn(shape, generator=generator).to(device)
 
+        if options.get("dropout"):
+            assert "seed" in options, "each run would drop others"
         self.packed, self.options = packed, options
         self.sides = [
             draw(sum(queries), HEADS, size),
@@ -71,6 +75,10 @@ class Case:
         self.weight = draw(*self.sides[0].shape[:-1], self.sides[2].shape[-1])
         self.lse_weight = draw(*((HEADS, sum(queries)) if packed else (len(queries), HEADS, queries[0])))
         self.biases = {name: value for name, value in options.items() if name in ("distance_bias", "bias")}
+        if index is not None:
+            self.options = options | {"position_index": index.to(device)}
+            of = {"content_to_position": self.sides[0], "position_to_content": self.sides[1]}
+            self.biases |= {name: draw(*of[name].shape[:-2], HEADS, int(index.max()) + 1) for name in terms}
 
     def run(self, backend: str, dtype: torch.dtype, deterministic: bool) -> list[Tensor]:
         """Output, log-sum-exp and the gradients of everything that has one."""
@@ -151,6 +159,30 @@ def test_options(device: str, dtype: torch.dtype, options: dict[str, Any]) -> No
 @pytest.mark.parametrize("name", ["alibi_slopes", "distance_bias", "bias"])
 def test_biases(device: str, dtype: torch.dtype, deterministic: bool, name: str) -> None:  # noqa: F811
     Case(device, RAGGED, **biases(device, name)).check(dtype, deterministic)
+
+
+TERMS = ("content_to_position", "position_to_content")
+
+
+@pytest.mark.parametrize("dtype", SLOW_DTYPES)
+@pytest.mark.parametrize("deterministic", [False, True])
+@pytest.mark.parametrize("terms", [TERMS, TERMS[:1], TERMS[1:]], ids=len)
+def test_disentangled_biases(
+    device: str,  # noqa: F811
+    dtype: torch.dtype,
+    deterministic: bool,
+    terms: tuple[str, ...],
+) -> None:
+    """Buckets of one distance, of several, and the last ones, of all that lie further."""
+    index = disentangled_index(8, 8, 20)
+    Case(device, (33, 0, 40, 1), (33, 3, 50, 1), terms=terms, index=index).check(dtype, deterministic)
+
+
+def test_disentangled_biases_beside_others(device: str) -> None:  # noqa: F811
+    """Equally long sequences, a dense bias, and an index that falls."""
+    index = disentangled_index(8, 8, 20).flip(0)
+    options = {"bias": torch.randn(1, 1, 33, 40).to(device), "causal": True, "softcap": 3.0}
+    Case(device, (33, 33), (40, 40), packed=False, terms=TERMS, index=index, **options).check(torch.float32)
 
 
 @pytest.mark.parametrize("reach", [0, 1, 40])
@@ -303,8 +335,16 @@ def test_the_op_as_torch_sees_it(device: str) -> None:  # noqa: F811
     torch.use_deterministic_algorithms(False)
     sides = [side.requires_grad_() for side in case.sides]
     named = biases(device, "distance_bias")["distance_bias"].requires_grad_()
-    arguments = (*sides, *case.ends, None, named, None, None, 0.3, -1, 0, 0.0, 0.0, False)
-    torch.library.opcheck(kernel.attention_op, arguments)
+    options = (None, 0.3, -1, 0, 0.0, 0.0, False)
+    torch.library.opcheck(
+        kernel.attention_op, (*sides, *case.ends, None, named, None, None, None, None, *options)
+    )
+    case = Case(device, (20, 9), size=16, terms=TERMS, index=disentangled_index(4, 4, 9))
+    sides = [side.requires_grad_() for side in (*case.sides, *(case.biases[name] for name in TERMS))]
+    index = case.options["position_index"]
+    torch.library.opcheck(
+        kernel.attention_op, (*sides[:3], *case.ends, None, None, None, *sides[3:], index, *options)
+    )
 
 
 def test_one_graph_for_all_lengths(device: str) -> None:  # noqa: F811

@@ -17,7 +17,7 @@ REGISTERS = 65536 // 512
 
 
 @pytest.mark.parametrize("capability", [80, 90])
-@pytest.mark.parametrize("columns", [128, 768, 1000, 8192, 16384, 20000])
+@pytest.mark.parametrize("columns", [128, 768, 1000, 4096, 8192, 16384, 20000])
 @pytest.mark.parametrize(
     ("dtype", "kind"), [("bf16", kernel.LAYER), ("fp32", kernel.LAYER), ("fp16", kernel.LLAMA)]
 )
@@ -38,8 +38,9 @@ def test_norm(
     if tile.whole:
         constants["ROWS"] = tile.rows
     function = kernel._forward if tile.whole else kernel._forward_wide
-    ptx = assemble(function, types, constants, capability, warps=tile.warps, aligned=aligned)
-    assert usage(ptx, capability, tmp_path).spilled_bytes == 0
+    for statistics in ({}, {"mean": None, "deviation": None}):
+        ptx = assemble(function, types, constants | statistics, capability, warps=tile.warps, aligned=aligned)
+        assert usage(ptx, capability, tmp_path).spilled_bytes == 0
 
     tile = kernel.backward_tile(columns, 8 if dtype == "fp32" else 4)
     constants = {"KIND": kind, "BLOCK": tile.columns}
@@ -60,13 +61,14 @@ def test_norm(
 @pytest.mark.parametrize("capability", [80, 90])
 def test_sums_over_rows(capability: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "cache"))
-    types = dict.fromkeys(("mean", "deviation", "weight_parts", "bias_parts", "parts"), "*fp32")
-    types |= dict.fromkeys(("grad", "x", "out"), "*bf16")
+    types = dict.fromkeys(("mean", "deviation", "weight_parts", "bias_parts"), "*fp32")
+    types |= dict.fromkeys(("grad", "x", "grad_weight", "grad_bias"), "*bf16")
     sizes = {"ROWS": kernel.SUM_ROWS, "BLOCK": kernel.SUM_COLUMNS}
-    for function, constants in (
-        (kernel._parameter_parts, {"KIND": kernel.LAYER, **sizes}),
-        (kernel._sum_parts, {"ROWS": kernel.PART_ROWS, "BLOCK": kernel.PART_COLUMNS}),
+    part_sizes = {"ROWS": kernel.PART_ROWS, "BLOCK": kernel.PART_COLUMNS}
+    for function, constants, warps in (
+        (kernel._parameter_parts, {"KIND": kernel.LAYER, **sizes}, 4),
+        (kernel._sum_parts, part_sizes, 8),
+        (kernel._sum_parts, {"bias_parts": None, "grad_bias": None, **part_sizes}, 8),
     ):
-        assert (
-            usage(assemble(function, types, constants, capability), capability, tmp_path).spilled_bytes == 0
-        )
+        ptx = assemble(function, types, constants, capability, warps=warps)
+        assert usage(ptx, capability, tmp_path).spilled_bytes == 0

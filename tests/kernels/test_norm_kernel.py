@@ -100,7 +100,8 @@ def test_a_weight_of_another_dtype(device: str, kind: str) -> None:  # noqa: F81
 @pytest.mark.parametrize("kind", KINDS)
 def test_many_rows_share_programs(device: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
     """Each program of the backward takes several steps, the last one partly beyond the rows."""
-    monkeypatch.setattr(kernel, "backward_tile", lambda n_columns, kept: kernel.Tile(2, 32, 4))
+    tile = kernel.Tile(2, 32, 4, stages=2, programs=3)
+    monkeypatch.setattr(kernel, "backward_tile", lambda n_columns, kept: tile)
     monkeypatch.setattr(kernel, "processors", lambda device: 1)
     x, residual, weight, bias = tensors(device, torch.float32, 21, 20)
     check(kind, x, residual, weight, bias if kind == "layer" else None)
@@ -185,15 +186,54 @@ def test_the_same_gradients_every_time(device: str) -> None:  # noqa: F811
     assert all(torch.equal(first, second) for first, second in zip(*runs, strict=True))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("columns", [20, 100])
+def test_statistics_are_for_a_backward_alone(
+    device: str, kind: str, columns: int, monkeypatch: pytest.MonkeyPatch  # noqa: F811
+) -> None:  # fmt: skip
+    monkeypatch.setattr(kernel, "FORWARD_COLUMNS", 64)
+    monkeypatch.setattr(kernel, "WIDE_BLOCK_COLUMNS", 32)
+    asked, op = [], kernel.norm_op
+
+    def recorded(*arguments):  # type: ignore[no-untyped-def]
+        asked.append(arguments[-1])
+        outputs = op(*arguments)
+        assert all(kept.numel() == 0 for kept in outputs[2:]) or asked[-1]
+        return outputs
+
+    monkeypatch.setattr(kernel, "norm_op", recorded)
+    x, residual, weight, bias = tensors(device, torch.float32, 3, columns)
+    arguments = (x, residual, weight, bias if kind == "layer" else None, "triton")
+    plain = norm(kind, *arguments)
+    weight.requires_grad_()
+    recording = norm(kind, *arguments)
+    with torch.no_grad():
+        inference = norm(kind, *arguments)
+    assert asked == [False, True, False]
+    for first, second, third in zip(plain, recording, inference, strict=True):
+        assert torch.equal(first, second) and torch.equal(first, third)
+
+
+def test_no_backward_without_statistics(device: str) -> None:  # noqa: F811
+    x = torch.randn(3, 20, device=device, requires_grad=True)
+    out = kernel.norm_op(x, None, None, None, EPS, 0.0, kernel.LAYER, False)[0]
+    with pytest.raises(RuntimeError, match="statistics"):
+        out.sum().backward()
+
+
 def test_the_ops_as_torch_sees_them(device: str) -> None:  # noqa: F811
     """Schema, fake implementation, autograd registration and tracing agree."""
     x, residual, weight, bias = (
         tensor.requires_grad_() for tensor in tensors(device, torch.float32, 2, 3, 20)
     )
-    torch.library.opcheck(kernel.norm_op, (x, residual, weight, bias, EPS, 0.0, kernel.LAYER))
-    torch.library.opcheck(kernel.norm_op, (x, None, weight, None, EPS, 1.0, kernel.GEMMA))
+    torch.library.opcheck(kernel.norm_op, (x, residual, weight, bias, EPS, 0.0, kernel.LAYER, True))
+    torch.library.opcheck(kernel.norm_op, (x, None, weight, None, EPS, 1.0, kernel.GEMMA, True))
+    for kind in (kernel.LAYER, kernel.LLAMA):
+        torch.library.opcheck(
+            kernel.norm_op, (x.detach(), None, weight.detach(), None, EPS, 0.0, kind, False)
+        )
     with torch.no_grad():
-        _, total, mean, deviation = kernel.norm_op(x, residual, weight, bias, EPS, 0.0, kernel.LAYER)
+        _, total, mean, deviation = kernel.norm_op(x, residual, weight, bias, EPS, 0.0, kernel.LAYER, True)
     arguments = (x, None, total, weight, bias, mean, deviation, 0.0, kernel.LAYER, True, True)
     torch.library.opcheck(
         kernel.norm_backward_op, [a.detach() if isinstance(a, Tensor) else a for a in arguments]

@@ -9,11 +9,25 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from oxiformers_kernels.attention import ref
-from oxiformers_kernels.attention.ref import Biases, Options, bucketed_distance_bias, relative_buckets
+from oxiformers_kernels.attention.ref import (
+    Biases,
+    Options,
+    bucketed_distance_bias,
+    disentangled_index,
+    disentangled_products,
+    relative_buckets,
+)
 from oxiformers_kernels.device import capability
 from oxiformers_kernels.dispatch import Backend, Choice, choose
 
-__all__ = ["attention", "attention_choice", "bucketed_distance_bias", "relative_buckets"]
+__all__ = [
+    "attention",
+    "attention_choice",
+    "bucketed_distance_bias",
+    "disentangled_products",
+    "disentangled_index",
+    "relative_buckets",
+]
 
 KERNEL_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 LARGEST_HEAD = 256
@@ -34,13 +48,16 @@ def attention(
     alibi_slopes: Tensor | None = None,
     distance_bias: Tensor | None = None,
     bias: Tensor | None = None,
+    content_to_position: Tensor | None = None,
+    position_to_content: Tensor | None = None,
+    position_index: Tensor | None = None,
     dropout: float = 0.0,
     seed: Tensor | int | None = None,
     deterministic: bool | None = None,
     return_lse: bool = False,
     backend: Backend | None = None,
 ) -> Tensor | tuple[Tensor, Tensor]:
-    """softmax(scores) @ v within each sequence, differentiable in q, k, v, both biases, and through the log-sum-exp.
+    """softmax(scores) @ v within each sequence, differentiable in q, k, v, the biases, and through the log-sum-exp.
 
     Query i of Lq stands at position i + Lk - Lq among Lk keys: the queries are the last of the keys' positions. A query
     that sees no key gives 0, and a sequence may be empty on either side.
@@ -62,6 +79,11 @@ def attention(
         distance_bias: `[H, 2 * R + 1]`; adds the value at clamp(key position - query position, -R, R) + R. T5's buckets
             become one by `bucketed_distance_bias`.
         bias: `[B or 1, H or 1, Lq, Lk]`, added; for packed sequences padded to the longest (sizes 1 are shared by all).
+        content_to_position, position_to_content: `[T, H, P]` and `[Tk, H, P]`, or `[B, S, H, P]` and `[B, Sk, H, P]`,
+            products of queries and keys with P relative positions; those at `position_index` of a pair's distance are
+            added to the pair's product (DeBERTa, arXiv:2006.03654; see `disentangled_products`). Either may be None.
+        position_index: int32 or int64 `[2 * R + 1]`, below P and not checked: an index for every clamped distance as in
+            `distance_bias`, rising or falling (`disentangled_index`).
         dropout: probability of dropping a probability.
         seed: of the dropout, a number or an int64 tensor of one element; drawn from torch's generator where not given.
         deterministic: the gradients of biases have the same bits each time, at some cost (those of q, k and v always
@@ -78,9 +100,12 @@ def attention(
         BackendError: `triton` was asked for by name and cannot run.
     """
     cu_seqlens_k = cu_seqlens_q if cu_seqlens_k is None else cu_seqlens_k
-    biases = Biases(alibi_slopes, distance_bias, bias)
+    biases = Biases(
+        alibi_slopes, distance_bias, bias, content_to_position, position_to_content, position_index
+    )
     _check(q, k, v, cu_seqlens_q, cu_seqlens_k)
     _check_biases(q, biases)
+    _check_positions(q, k, biases)
     left, right = (-1, -1) if window is None else (max(side, -1) for side in window)
     if causal:
         right = 0
@@ -199,7 +224,7 @@ def _check(q: Tensor, k: Tensor, v: Tensor, cu_seqlens_q: Tensor | None, cu_seql
 
 def _check_biases(q: Tensor, biases: Biases) -> None:
     heads = q.shape[-2]
-    slopes, distance_bias, bias = biases
+    slopes, distance_bias, bias = biases[:3]
     if slopes is not None and (slopes.dtype != torch.float32 or slopes.shape != (heads,)):
         raise ValueError(
             f"attention: alibi_slopes is {slopes.dtype} {tuple(slopes.shape)}, expected float32 [{heads}]"
@@ -219,3 +244,33 @@ def _check_biases(q: Tensor, biases: Biases) -> None:
     for name, tensor in (("alibi_slopes", slopes), ("distance_bias", distance_bias), ("bias", bias)):
         if tensor is not None and tensor.device != q.device:
             raise ValueError(f"attention: {name} is on {tensor.device}, q on {q.device}")
+
+
+def _check_positions(q: Tensor, k: Tensor, biases: Biases) -> None:
+    content, position, index = biases.content_to_position, biases.position_to_content, biases.position_index
+    if (index is None) != (content is None and position is None):
+        raise ValueError(
+            "attention: position_index goes with content_to_position, position_to_content, or both"
+        )
+    if index is None:
+        return
+    if index.dtype not in (torch.int32, torch.int64) or index.dim() != 1 or index.shape[0] % 2 == 0:
+        raise ValueError(
+            f"attention: position_index is {index.dtype} {tuple(index.shape)}, expected int32 or int64 [2 * R + 1]"
+        )
+    positions = {tensor.shape[-1] for tensor in (content, position) if tensor is not None}
+    for name, tensor, side in (("content_to_position", content, q), ("position_to_content", position, k)):
+        if tensor is None:
+            continue
+        expected = (*side.shape[:-2], q.shape[-2])
+        if tensor.shape[:-1] != expected or not tensor.is_floating_point() or len(positions) > 1:
+            raise ValueError(
+                f"attention: {name} is {tensor.dtype} {tuple(tensor.shape)}, expected floating {[*expected, 'P']}"
+            )
+    for name, other in (
+        ("content_to_position", content),
+        ("position_to_content", position),
+        ("position_index", index),
+    ):
+        if other is not None and other.device != q.device:
+            raise ValueError(f"attention: {name} is on {other.device}, q on {q.device}")

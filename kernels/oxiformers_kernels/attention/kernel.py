@@ -14,7 +14,8 @@ from oxiformers_kernels.attention.backward_kernel import attention_backward_keys
 from oxiformers_kernels.attention.backward_query_kernel import attention_backward_queries
 from oxiformers_kernels.attention.forward_kernel import attention_forward
 from oxiformers_kernels.attention.ref import Biases, Options, dropout_threshold
-from oxiformers_kernels.attention.scores_kernel import PLAN_COLUMNS, plan_tiles
+from oxiformers_kernels.attention.scores_kernel import Kind
+from oxiformers_kernels.attention.tiles_kernel import PLAN_COLUMNS, plan_tiles
 from oxiformers_kernels.device import capability, dot_settings, on
 from oxiformers_kernels.dispatch import interpreting
 
@@ -72,6 +73,24 @@ class _Call(NamedTuple):
     def sequences(self) -> int:
         return self.q.shape[0] if self.cu_seqlens_q is None else self.cu_seqlens_q.shape[0] - 1
 
+    @property
+    def kind(self) -> Kind:
+        biases, options = self.biases, self.options
+        precision, upcast = dot_settings(self.q.dtype)
+        return Kind(
+            left=options.left >= 0,
+            right=options.right >= 0,
+            softcap=options.softcap > 0,
+            alibi=biases.alibi_slopes is not None,
+            distance=biases.distance_bias is not None,
+            bias=biases.bias is not None,
+            content=biases.content_to_position is not None,
+            position=biases.position_to_content is not None,
+            dropout=options.dropout > 0,
+            precision=precision,
+            upcast=upcast,
+        )
+
     def slots(self, side: Tensor, block: int) -> int:
         """How many tiles of `block` tokens the sequences of a side have at most; known without their lengths."""
         if not self.packed:
@@ -102,18 +121,28 @@ class _Call(NamedTuple):
         q, biases, options = self.q, self.biases, self.options
         heads, kv_heads = q.shape[-2], self.k.shape[-2]
         bias = biases.bias
-        precision, upcast = dot_settings(q.dtype)
+        content, position, index = biases[3:]
         columns = max(16, triton.next_power_of_2(q.shape[-1]))
         v_columns = max(16, triton.next_power_of_2(self.v.shape[-1]))
         strides = {
             f"{name}_{axis}": stride
-            for name, side in (("q", q), ("k", self.k), ("v", self.v))
+            for name, side in (
+                ("q", q),
+                ("k", self.k),
+                ("v", self.v),
+                ("content", content),
+                ("position", position),
+            )
             for axis, stride in zip(("batch", "token", "head"), _strides(side), strict=True)
         }
         return {
             "q": q, "k": self.k, "v": self.v,
             "table": q if biases.distance_bias is None else biases.distance_bias.contiguous(),
             "bias": q if bias is None else bias,
+            "content": q if content is None else content,
+            "position": q if position is None else position,
+            "index": q if index is None else index.to(torch.int32).contiguous(),
+            "index_reach": 0 if index is None else (index.shape[0] - 1) // 2,
             "slopes": q if biases.alibi_slopes is None else biases.alibi_slopes.contiguous(),
             "seeds": q if self.seed is None else self.seed,
             "scale": options.scale, "softcap": options.softcap or 1.0,
@@ -128,10 +157,7 @@ class _Call(NamedTuple):
             "bias_queries": _NO_LIMIT if bias is None or bias.shape[2] == 1 else bias.shape[2],
             "bias_keys": _NO_LIMIT if bias is None or bias.shape[3] == 1 else bias.shape[3],
             "SIZE": q.shape[-1], "V_SIZE": self.v.shape[-1], "COLUMNS": columns, "V_COLUMNS": v_columns,
-            "PACKED": self.packed, "LEFT": options.left >= 0, "RIGHT": options.right >= 0,
-            "SOFTCAP": options.softcap > 0, "ALIBI": biases.alibi_slopes is not None,
-            "DISTANCE": biases.distance_bias is not None, "BIAS": bias is not None,
-            "DROPOUT": options.dropout > 0, "PRECISION": precision, "UPCAST": upcast,
+            "PACKED": self.packed, "KIND": self.kind,
         }  # fmt: skip
 
 
@@ -146,6 +172,10 @@ def _call(
     seed: Tensor | None,
 ) -> _Call:
     q, k, v = (side if side.stride(-1) == 1 else side.contiguous() for side in (q, k, v))
+    biases = biases._replace(
+        content_to_position=_dense(biases.content_to_position),
+        position_to_content=_dense(biases.position_to_content),
+    )
     batch, tokens = (
         (q.shape[0], q.shape[1]) if cu_seqlens_q is None else (cu_seqlens_q.shape[0] - 1, q.shape[0])
     )
@@ -153,6 +183,7 @@ def _call(
         columns=triton.next_power_of_2(max(q.shape[-1], v.shape[-1], 16)),
         float32=q.dtype == torch.float32,
         biased=options.softcap > 0 or any(bias is not None for bias in biases),
+        disentangled=biases.position_index is not None,
         dropout=options.dropout > 0,
         typical=tokens if cu_seqlens_q is None else tokens // max(batch, 1),
         hopper=capability(q.device)[0] in (9, 10),
@@ -160,8 +191,18 @@ def _call(
     return _Call(q, k, v, cu_seqlens_q, cu_seqlens_k, biases, options, seed, shape)
 
 
-def _strides(side: Tensor) -> tuple[int, int, int]:
+def _dense(products: Tensor | None) -> Tensor | None:
+    """Products with positions in any order of axes but without gaps, so that their gradients lie alike."""
+    if products is None or products.stride(-1) != 1:
+        return None if products is None else products.contiguous()
+    without_gaps = torch.empty_like(products, device="meta").stride() == products.stride()
+    return products if without_gaps else products.contiguous()
+
+
+def _strides(side: Tensor | None) -> tuple[int, int, int]:
     """Of batch, token and head; packed tokens have no batch."""
+    if side is None:
+        return 0, 0, 0
     batch = 0 if side.dim() == 3 else side.stride(0)
     return batch, side.stride(-3), side.stride(-2)
 
@@ -212,6 +253,9 @@ def attention_op(
     alibi_slopes: Tensor | None,
     distance_bias: Tensor | None,
     bias: Tensor | None,
+    content_to_position: Tensor | None,
+    position_to_content: Tensor | None,
+    position_index: Tensor | None,
     seed: Tensor | None,
     scale: float,
     left: int,
@@ -222,7 +266,8 @@ def attention_op(
 ) -> tuple[Tensor, Tensor]:
     """The forward launch: out `[T, H, Dv]` or `[B, S, H, Dv]`, and the log-sum-exp `[H, T]`."""
     call = _call(
-        q, k, v, cu_seqlens_q, cu_seqlens_k, Biases(alibi_slopes, distance_bias, bias),
+        q, k, v, cu_seqlens_q, cu_seqlens_k,
+        Biases(alibi_slopes, distance_bias, bias, content_to_position, position_to_content, position_index),
         Options(scale, left, right, softcap, dropout), seed,
     )  # fmt: skip
     heads = q.shape[-2]
@@ -264,6 +309,9 @@ def attention_backward_op(
     alibi_slopes: Tensor | None,
     distance_bias: Tensor | None,
     bias: Tensor | None,
+    content_to_position: Tensor | None,
+    position_to_content: Tensor | None,
+    position_index: Tensor | None,
     seed: Tensor | None,
     scale: float,
     left: int,
@@ -271,41 +319,44 @@ def attention_backward_op(
     softcap: float,
     dropout: float,
     deterministic: bool,
-    table_grad_wanted: bool,
-    bias_grad_wanted: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """The backward launches: gradients of q, k, v, and of the biases by distance and by pair (empty if not wanted)."""
+    wanted: list[bool],
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """The backward launches: gradients of q, k and v, and float32 ones of `_graded` biases, empty if not wanted."""
     call = _call(
-        q, k, v, cu_seqlens_q, cu_seqlens_k, Biases(alibi_slopes, distance_bias, bias),
+        q, k, v, cu_seqlens_q, cu_seqlens_k,
+        Biases(alibi_slopes, distance_bias, bias, content_to_position, position_to_content, position_index),
         Options(scale, left, right, softcap, dropout), seed,
     )  # fmt: skip
     heads, device = q.shape[-2], q.device
     dq = _like(q)
     # Without queries no program writes what the keys get.
     dk, dv = (_like(side) if lse.numel() else torch.zeros_like(side) for side in (k, v))
-    table_grad, bias_grad = torch.zeros(0, device=device), torch.zeros(0, device=device)
-    if table_grad_wanted:
-        assert distance_bias is not None
+    grads = [
+        torch.zeros_like(tensor, dtype=torch.float32) if tensor is not None and needed else None
+        for tensor, needed in zip(_graded(call.biases), wanted, strict=True)
+    ]
+    table_grad = grads[0]
+    if table_grad is not None and deterministic:
+        # A row for each program that adds to it, summed below.
         slots = call.slots(call.q, table.backward_queries_tile(call.shape).queries)
-        rows = (heads, slots) if deterministic else (heads,)
-        table_grad = torch.zeros(*rows, distance_bias.shape[1], device=device)
-    if bias_grad_wanted:
-        assert bias is not None
-        bias_grad = torch.zeros(bias.shape, device=device)
+        table_grad = torch.zeros(heads, slots, table_grad.shape[1], device=device)
     if lse.numel():
         grad = grad.reshape(call.tokens, heads, v.shape[-1])
         grad = grad if grad.stride(-1) == 1 else grad.contiguous()
         with on(device):
             arguments = call.arguments() | {
                 "grad": grad, "grad_token": grad.stride(0), "grad_head": grad.stride(1),
-                "lse": lse, "delta": _delta(grad, out, lse, lse_grad),
+                "lse": lse, "delta": _delta(grad, out, lse, lse_grad), "PRIVATE": deterministic,
             }  # fmt: skip
             if k.numel():
-                _backward_keys(call, arguments, dk, dv)
-            _backward_queries(call, arguments, dq, table_grad, bias_grad, deterministic)
-    if table_grad_wanted and deterministic:
-        table_grad = table_grad.sum(1)
-    return dq, dk, dv, table_grad, bias_grad
+                _backward_keys(call, arguments, dk, dv, grads[3])
+            _backward_queries(call, arguments, dq, table_grad, *grads[1:3])
+    if table_grad is not None and deterministic:
+        grads[0] = table_grad.sum(1)
+    first, second, third, fourth = (
+        torch.zeros(0, device=device) if found is None else found for found in grads
+    )
+    return dq, dk, dv, first, second, third, fourth
 
 
 def _like(tensor: Tensor) -> Tensor:
@@ -324,7 +375,9 @@ def _delta(grad: Tensor, out: Tensor, lse: Tensor, lse_grad: Tensor | None) -> T
     return delta
 
 
-def _backward_keys(call: _Call, arguments: dict[str, Any], dk: Tensor, dv: Tensor) -> None:
+def _backward_keys(
+    call: _Call, arguments: dict[str, Any], dk: Tensor, dv: Tensor, position_grad: Tensor | None
+) -> None:
     tile, kv_heads = table.backward_keys_tile(call.shape), dk.shape[-2]
     slots = call.slots(call.k, tile.keys)
     q_tiles = grad_tiles = None
@@ -333,7 +386,8 @@ def _backward_keys(call: _Call, arguments: dict[str, Any], dk: Tensor, dv: Tenso
         grad_tiles = _blocks(arguments["grad"], tile.queries, arguments["V_COLUMNS"])
     tma = q_tiles is not None and grad_tiles is not None
     attention_backward_keys[(slots * kv_heads,)](
-        dk=dk, dv=dv, q_tiles=q_tiles if tma else call.q, grad_tiles=grad_tiles if tma else call.q, TMA=tma,
+        dk=dk, dv=dv, position_grad=position_grad,
+        q_tiles=q_tiles if tma else call.q, grad_tiles=grad_tiles if tma else call.q, TMA=tma,
         plan=call.plan(call.cu_seqlens_k, call.cu_seqlens_q, slots, tile.keys), kv_heads=kv_heads,
         dk_token=kv_heads * dk.shape[-1], dk_head=dk.shape[-1], dv_token=kv_heads * dv.shape[-1], dv_head=dv.shape[-1],
         QUERIES=tile.queries, KEYS=tile.keys, num_warps=tile.warps, num_stages=tile.stages, **arguments,
@@ -344,55 +398,62 @@ def _backward_queries(
     call: _Call,
     arguments: dict[str, Any],
     dq: Tensor,
-    table_grad: Tensor,
-    bias_grad: Tensor,
-    deterministic: bool,
+    table_grad: Tensor | None,
+    bias_grad: Tensor | None,
+    content_grad: Tensor | None,
 ) -> None:
     tile, heads = table.backward_queries_tile(call.shape), dq.shape[-2]
     slots = call.slots(call.q, tile.queries)
     attention_backward_queries[(slots * heads,)](
         dq=dq, dq_token=heads * dq.shape[-1], dq_head=dq.shape[-1],
         plan=call.plan(call.cu_seqlens_q, call.cu_seqlens_k, slots, tile.queries), heads=heads, n_slots=slots,
-        table_grad=table_grad, bias_grad=bias_grad,
-        **_bias_arguments("bias_grad", bias_grad if bias_grad.numel() else None),
-        **_key_tiles(call, tile, arguments),
-        QUERIES=tile.queries, KEYS=tile.keys, TABLE_GRAD=table_grad.numel() > 0, BIAS_GRAD=bias_grad.numel() > 0,
-        PRIVATE=deterministic, num_warps=tile.warps, num_stages=tile.stages, **arguments,
+        table_grad=table_grad, bias_grad=bias_grad, content_grad=content_grad,
+        **_bias_arguments("bias_grad", bias_grad), **_key_tiles(call, tile, arguments),
+        QUERIES=tile.queries, KEYS=tile.keys, num_warps=tile.warps, num_stages=tile.stages, **arguments,
     )  # fmt: skip
 
 
 @attention_backward_op.register_fake
 def _(grad, lse_grad, out, lse, q, k, v, *inputs):
-    distance_bias, bias = inputs[3:5]
-    table_grad_wanted, bias_grad_wanted = inputs[-2:]
+    biases, wanted = Biases(*inputs[2:8]), inputs[-1]
+    biases = biases._replace(
+        content_to_position=_dense(biases.content_to_position),
+        position_to_content=_dense(biases.position_to_content),
+    )
     return (
         *(side.new_empty(side.shape) for side in (q, k, v)),
-        q.new_empty(distance_bias.shape if table_grad_wanted else (0,), dtype=torch.float32),
-        q.new_empty(bias.shape if bias_grad_wanted else (0,), dtype=torch.float32),
+        *(
+            q.new_empty(0, dtype=torch.float32)
+            if tensor is None or not needed
+            else torch.empty_like(tensor, dtype=torch.float32)
+            for tensor, needed in zip(_graded(biases), wanted, strict=True)
+        ),
     )
 
 
+def _graded(biases: Biases) -> tuple[Tensor | None, ...]:
+    """The biases that have a gradient, in the order in which the backward returns them."""
+    return biases.distance_bias, biases.bias, biases.content_to_position, biases.position_to_content
+
+
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    ctx.save_for_backward(*output, *inputs[:9])
-    ctx.options = inputs[9:]
+    ctx.save_for_backward(*output, *inputs[:12])
+    ctx.options = inputs[12:]
     ctx.set_materialize_grads(False)
 
 
 def _backward(ctx: Any, grad: Tensor | None, lse_grad: Tensor | None) -> tuple[Tensor | None, ...]:
     out, lse, *inputs = ctx.saved_tensors
-    distance_bias, bias = inputs[6], inputs[7]
     if grad is None:
         grad = torch.zeros_like(out)
-    table_grad_wanted, bias_grad_wanted = ctx.needs_input_grad[6:8]
-    dq, dk, dv, table_grad, bias_grad = attention_backward_op(
-        grad, lse_grad, out, lse, *inputs, *ctx.options, table_grad_wanted, bias_grad_wanted
+    wanted = list(ctx.needs_input_grad[6:10])
+    dq, dk, dv, *grads = attention_backward_op(grad, lse_grad, out, lse, *inputs, *ctx.options, wanted)
+    of_biases = (
+        found.to(tensor.dtype) if needed else None
+        for found, tensor, needed in zip(grads, inputs[6:10], wanted, strict=True)
     )
-    return (
-        dq, dk, dv, None, None, None,
-        table_grad.to(distance_bias.dtype) if table_grad_wanted else None,
-        bias_grad.to(bias.dtype) if bias_grad_wanted else None,
-        None, *(None for _ in ctx.options),
-    )  # fmt: skip
+    # Neither lengths, slopes, the index of positions, the seed nor options have a gradient.
+    return dq, dk, dv, None, None, None, *of_biases, None, None, *(None for _ in ctx.options)
 
 
 attention_op.register_autograd(_backward, setup_context=_save)

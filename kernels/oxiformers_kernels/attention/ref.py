@@ -35,16 +35,24 @@ class Biases(NamedTuple):
     alibi_slopes: Tensor | None = None
     distance_bias: Tensor | None = None
     bias: Tensor | None = None
+    content_to_position: Tensor | None = None
+    position_to_content: Tensor | None = None
+    position_index: Tensor | None = None
 
 
 class _Sequences(NamedTuple):
-    """One call's worth of sequences with equal lengths, `[n, H, L, D]`, and where they lie."""
+    """One call's worth of sequences with equal lengths, `[n, H, L, D]`, and where they lie.
+
+    content, position: products with positions, of queries and of keys, `[n, H, L, P]`.
+    """
 
     first: int
     query_start: int
     query: Tensor
     key: Tensor
     value: Tensor
+    content: Tensor | None
+    position: Tensor | None
 
 
 def attention(
@@ -67,7 +75,7 @@ def attention(
         `[T, H, Dv]` and float32 `[H, T]`; for equally long sequences `[B, S, H, Dv]` and `[B, H, S]`.
     """
     outputs, sums = [], []
-    for part in _sequences(q, k, v, cu_seqlens_q, cu_seqlens_k):
+    for part in _sequences(q, k, v, cu_seqlens_q, cu_seqlens_k, biases):
         output, lse = _attend(part, biases, options, seed)
         outputs.append(output)
         sums.append(lse)
@@ -80,21 +88,34 @@ def attention(
 
 
 def _sequences(
-    q: Tensor, k: Tensor, v: Tensor, cu_seqlens_q: Tensor | None, cu_seqlens_k: Tensor | None
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    cu_seqlens_q: Tensor | None,
+    cu_seqlens_k: Tensor | None,
+    biases: Biases,
 ) -> Iterator[_Sequences]:
+    content, position = biases.content_to_position, biases.position_to_content
     if cu_seqlens_q is None or cu_seqlens_k is None:
-        yield _Sequences(0, 0, *(tensor.transpose(1, 2) for tensor in (q, k, v)))
+        yield _Sequences(
+            0, 0, *(tensor.transpose(1, 2) for tensor in (q, k, v)),
+            *(None if tensor is None else tensor.transpose(1, 2) for tensor in (content, position)),
+        )  # fmt: skip
         return
+
+    def cut(tensor: Tensor, ends: list[int], index: int) -> Tensor:
+        return tensor[ends[index] : ends[index + 1]].transpose(0, 1).unsqueeze(0)
+
     query_ends, key_ends = cu_seqlens_q.tolist(), cu_seqlens_k.tolist()
     for index in range(len(query_ends) - 1):
-        keys = slice(key_ends[index], key_ends[index + 1])
         yield _Sequences(
             index,
             query_ends[index],
-            *(
-                tensor.transpose(0, 1).unsqueeze(0)
-                for tensor in (q[query_ends[index] : query_ends[index + 1]], k[keys], v[keys])
-            ),
+            cut(q, query_ends, index),
+            cut(k, key_ends, index),
+            cut(v, key_ends, index),
+            None if content is None else cut(content, query_ends, index),
+            None if position is None else cut(position, key_ends, index),
         )
 
 
@@ -105,10 +126,13 @@ def _attend(part: _Sequences, biases: Biases, options: Options, seed: Tensor | N
         side.repeat_interleave(heads // side.shape[1], dim=1) if side.shape[1] != heads else side
         for side in (key, value)
     )
-    scores = torch.matmul(query, key.transpose(-1, -2)) * options.scale
+    scores = torch.matmul(query, key.transpose(-1, -2))
+    distance = distances(query_length, key_length, query.device)
+    if biases.position_index is not None:
+        scores = scores + _with_positions(part, biases.position_index, distance)
+    scores = scores * options.scale
     if options.softcap:
         scores = options.softcap * torch.tanh(scores / options.softcap)
-    distance = distances(query_length, key_length, query.device)
     if biases.alibi_slopes is not None:
         slopes = biases.alibi_slopes.to(scores.dtype)
         scores = scores - slopes[:, None, None] * distance.abs().to(scores.dtype)
@@ -133,6 +157,19 @@ def _attend(part: _Sequences, biases: Biases, options: Options, seed: Tensor | N
         kept = dropout_keeps(part, seed, options.dropout)
         probabilities = probabilities * kept.to(probabilities.dtype) / (1.0 - options.dropout)
     return torch.matmul(probabilities, value), lse
+
+
+def _with_positions(part: _Sequences, position_index: Tensor, distance: Tensor) -> Tensor:
+    """A query's and a key's products with the position of their distance, added up, `[n, H, Lq, Lk]`."""
+    reach = (position_index.shape[0] - 1) // 2
+    index = position_index.long()[distance.clamp(-reach, reach) + reach]
+    rows, heads = part.query.shape[:2]
+    added = part.query.new_zeros(())
+    if part.content is not None:
+        added = added + part.content.gather(-1, index.expand(rows, heads, -1, -1))
+    if part.position is not None:
+        added = added + part.position.gather(-1, index.t().expand(rows, heads, -1, -1)).transpose(-1, -2)
+    return added
 
 
 def distances(query_length: int, key_length: int, device: torch.device) -> Tensor:
@@ -199,3 +236,54 @@ def relative_buckets(distances: Tensor, buckets: int, reach: int, *, bidirection
     far = (exact + growth.long()).clamp(max=buckets - 1)
     buckets_of: Tensor = side + torch.where(distances < exact, distances, far)
     return buckets_of
+
+
+def disentangled_products(
+    q: Tensor, k: Tensor, position_keys: Tensor | None, position_queries: Tensor | None
+) -> tuple[Tensor | None, Tensor | None]:
+    """DeBERTa's products with positions, for `attention` (arXiv:2006.03654, equation 4).
+
+    The scale of the scores is 1 / sqrt(D * (1 + the number of terms)).
+
+    Args:
+        q, k: `[..., H, D]`, as `attention` takes them, equally many heads.
+        position_keys, position_queries: `[P, H, D]`, the projected embeddings of P relative positions; None for a term
+            the model does not have.
+
+    Returns:
+        content_to_position and position_to_content, `[..., H, P]`.
+    """
+
+    def product(side: Tensor, positions: Tensor) -> Tensor:
+        # A batch of heads, as cuBLAS leaves it: `attention` reads any order of axes.
+        rows = side.flatten(0, -3).transpose(0, 1) @ positions.permute(1, 2, 0)
+        return rows.transpose(0, 1).view(*side.shape[:-1], -1)
+
+    content = None if position_keys is None else product(q, position_keys)
+    position = None if position_queries is None else product(k, position_queries)
+    return content, position
+
+
+def disentangled_index(positions: int, buckets: int, max_distance: int) -> Tensor:
+    """The relative position of every distance, as DeBERTa-v2 and v3 number them, for `attention`'s position_index.
+
+    Distances up to half of the buckets have one each, those up to `max_distance` share the others, ever more of them;
+    what lies further has the last. Without buckets (0) every distance has its own.
+
+    Args:
+        positions: the embeddings of one side, half of P: the config's position_buckets, or max_relative_positions.
+        buckets: position_buckets.
+        max_distance: max_relative_positions.
+
+    Returns:
+        int32 `[2 * R + 1]`, by key position minus query position.
+    """
+    # DeBERTa counts from the key to the query.
+    distance = torch.arange(max_distance, -max_distance - 1, -1)
+    if buckets > 0:
+        middle, size = buckets // 2, distance.abs()
+        # In float32 and in this order, as at training: a bucket's edge must not move by a rounding.
+        growth = torch.log(size.clamp(min=1) / middle) / math.log((max_distance - 1) / middle) * (middle - 1)
+        far = (torch.ceil(growth) + middle) * distance.sign()
+        distance = torch.where(size <= middle, distance, far.long())
+    return (distance + positions).clamp(0, 2 * positions - 1).int()

@@ -1,160 +1,123 @@
-"""What forward and backward share in Triton: where a program's tile lies, what its rows see, and biased scores."""
+"""What turns products of queries and keys into scores in Triton, for forward, backward and decoding."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import triton
 import triton.language as tl
-
-#: int32 numbers a row of a plan: slot 0 of the sequence, its tiles, start and length on both sides, its index.
-PLAN_COLUMNS = 8
 
 #: Arguments that differ from call to call: a kernel is not compiled again for those that are 1 or multiples of 16.
 UNSPECIALIZED = [
     *("scale", "softcap", "keep_share", "threshold", "reach", "left", "right", "heads", "kv_heads", "group"),
     *("n_tokens", "n_slots", "n_sequences", "query_length", "key_length", "bias_queries", "bias_keys"),
+    *("index_reach"),
 ]
 
 LOG2E: tl.constexpr = tl.constexpr(1.4426950408889634)
 LN2: tl.constexpr = tl.constexpr(0.6931471805599453)
 
 
-@triton.jit(do_not_specialize=["n_sequences"])
-def plan_tiles(
-    cu_own, cu_other, plan, n_sequences, BLOCK: tl.constexpr, SEQUENCES: tl.constexpr, CHUNK: tl.constexpr
-):
-    """Writes which sequence each slot of `plan` works on, the longest first, so that none is left for the end.
+class Kind(NamedTuple):
+    """What a call has; kernels are compiled for each.
 
-    plan `[1 + slots, 8]`: row 0 holds the number of slots; a sequence has one for every BLOCK tokens of its own side.
-    The rank of a sequence is counted, not sorted: a program compares its sequences with all others.
+    Attributes:
+        left, right: whether a query sees no further than so many keys on that side.
+        softcap, alibi, distance, bias, content, position, dropout: whether there is one; see `attention`.
+        precision: of products of float32.
+        upcast: whether products are of float32 whatever the inputs are.
     """
-    own = tl.program_id(0) * SEQUENCES + tl.arange(0, SEQUENCES)
-    inside = own < n_sequences
-    own_start = tl.load(cu_own + own, mask=inside, other=0).to(tl.int32)
-    own_length = tl.load(cu_own + own + 1, mask=inside, other=0).to(tl.int32) - own_start
-    other_start = tl.load(cu_other + own, mask=inside, other=0).to(tl.int32)
-    other_length = tl.load(cu_other + own + 1, mask=inside, other=0).to(tl.int32) - other_start
-    slots_before = tl.zeros([SEQUENCES], tl.int32)
-    total = 0
-    for first in range(0, n_sequences, CHUNK):
-        them = first + tl.arange(0, CHUNK)
-        there = them < n_sequences
-        start = tl.load(cu_own + them, mask=there, other=0).to(tl.int32)
-        length = tl.load(cu_own + them + 1, mask=there, other=0).to(tl.int32) - start
-        tiles = tl.where(there, (length + BLOCK - 1) // BLOCK, 0)
-        work_start = tl.load(cu_other + them, mask=there, other=0).to(tl.int32)
-        work = tl.load(cu_other + them + 1, mask=there, other=0).to(tl.int32) - work_start
-        longer = work[None, :] > other_length[:, None]
-        before = longer | ((work[None, :] == other_length[:, None]) & (them[None, :] < own[:, None]))
-        slots_before += tl.sum(tl.where(before, tiles[None, :], 0), axis=1)
-        total += tl.sum(tiles, axis=0)
-    tl.store(plan, total, mask=tl.program_id(0) == 0)
-    own_tiles = tl.where(inside, (own_length + BLOCK - 1) // BLOCK, 0)
-    for tile in range(tl.max(own_tiles, axis=0)):
-        row = plan + (1 + slots_before + tile).to(tl.int64) * 8
-        here = tile < own_tiles
-        tl.store(row + 0, slots_before, mask=here)
-        tl.store(row + 1, own_tiles, mask=here)
-        tl.store(row + 2, own_start, mask=here)
-        tl.store(row + 3, own_length, mask=here)
-        tl.store(row + 4, other_start, mask=here)
-        tl.store(row + 5, other_length, mask=here)
-        tl.store(row + 6, own, mask=here)
+
+    left: bool = False
+    right: bool = False
+    softcap: bool = False
+    alibi: bool = False
+    distance: bool = False
+    bias: bool = False
+    content: bool = False
+    position: bool = False
+    dropout: bool = False
+    precision: str = "ieee"
+    upcast: bool = False
+
+    @property
+    def added(self) -> bool:
+        """Whether anything is added to scores."""
+        return self.alibi or self.distance or self.bias or self.content or self.position
+
+    @property
+    def busy(self) -> bool:
+        """Whether registers are short: what could be computed before a loop is then computed in it."""
+        return self.added or self.softcap or self.dropout
 
 
-@triton.jit
-def find_tile(plan, heads, own_length, other_length, n_sequences, BLOCK: tl.constexpr, PACKED: tl.constexpr):
-    """This program's (slot, sequence, head, first row of its tile, start and length of both sides).
+class Terms(NamedTuple):
+    """What scores of one head of one sequence are made with; pointers are to the head's part.
 
-    A slot is the number of a tile among those of all sequences. Programs of a head lie side by side: its keys are then
-    read from the cache. One without work gets lengths of 0.
+    Attributes:
+        slope, far_left, far_right: of ALiBi, and the ends of the table of biases by distance.
+        bias_query, bias_key, bias_queries, bias_keys: strides and sizes of the dense bias.
+        content, content_row, position, position_row: rows of products with positions, by query and by key, and how far
+            apart they lie.
+        index, index_reach: int32 `[2 * index_reach + 1]`, the position of a distance.
+        seed, threshold, first_token: of dropout; the sequence's first query among all.
     """
-    program = tl.program_id(0)
-    slot = program // heads
-    first_slot = 0
-    if PACKED:
-        alive = slot < tl.load(plan)
-        row = plan + (1 + slot).to(tl.int64) * 8
-        first_slot = tl.load(row + 0, mask=alive, other=0)
-        tiles = tl.load(row + 1, mask=alive, other=1)
-        own_start = tl.load(row + 2, mask=alive, other=0)
-        own_length = tl.load(row + 3, mask=alive, other=0)
-        other_start = tl.load(row + 4, mask=alive, other=0)
-        other_length = tl.load(row + 5, mask=alive, other=0)
-        sequence = tl.load(row + 6, mask=alive, other=0)
-        within = program - first_slot * heads
-        head = tl.where(alive, within // tiles, 0)
-        tile = tl.where(alive, within % tiles, 0)
-    else:
-        tiles = (own_length + BLOCK - 1) // BLOCK
-        sequence = slot // tiles
-        first_slot = sequence * tiles
-        within = program - first_slot * heads
-        head = within // tiles
-        tile = within % tiles
-        own_start = sequence * own_length
-        other_start = sequence * other_length
-    # Under a causal mask the last tile sees the most; the longest work goes first.
-    tile = tiles - 1 - tile
-    return first_slot + tile, sequence, head, tile * BLOCK, own_start, own_length, other_start, other_length
+
+    scale: tl.tensor
+    softcap: tl.tensor
+    left: tl.tensor
+    right: tl.tensor
+    slope: tl.tensor
+    table: tl.tensor
+    reach: tl.tensor
+    far_left: tl.tensor
+    far_right: tl.tensor
+    bias: tl.tensor
+    bias_query: tl.tensor
+    bias_key: tl.tensor
+    bias_queries: tl.tensor
+    bias_keys: tl.tensor
+    content: tl.tensor
+    content_row: tl.tensor
+    position: tl.tensor
+    position_row: tl.tensor
+    index: tl.tensor
+    index_reach: tl.tensor
+    seed: tl.tensor
+    keep_share: tl.tensor
+    threshold: tl.tensor
+    head: tl.tensor
+    first_token: tl.tensor
 
 
 @triton.jit
-def side(tensor, sequence, start, head, batch, token, head_stride, PACKED: tl.constexpr):
-    """A head of a sequence: of packed tokens from `start` on, or of a row of the batch."""
-    if PACKED:
-        tensor += start.to(tl.int64) * token
-    else:
-        tensor += sequence.to(tl.int64) * batch
-    return tensor + head.to(tl.int64) * head_stride
-
-
-@triton.jit
-def visible_range(
-    first, last, length, before, after, BLOCK: tl.constexpr, BEFORE: tl.constexpr, AFTER: tl.constexpr
-):
-    """The blocks of the other side that positions `first`..`last` see, and those of them that all see in full.
-
-    A position p sees [p - before, p + after] within [0, length). Returns (low, full_low, full_high, high): the blocks
-    begin at multiples of BLOCK from low, [full_low, full_high) need no mask, and may be empty.
-    """
-    low = 0
-    high = length
-    full_low = 0
-    full_high = length
-    if BEFORE:
-        low = tl.maximum(first - before, 0) // BLOCK * BLOCK
-        full_low = (tl.maximum(last - before, 0) + BLOCK - 1) // BLOCK * BLOCK
-    if AFTER:
-        high = tl.minimum(length, tl.maximum(last + after + 1, 0))
-        full_high = tl.minimum(length, tl.maximum(first + after + 1, 0))
-    low = tl.minimum(low, (high + BLOCK - 1) // BLOCK * BLOCK)
-    full_high = full_high // BLOCK * BLOCK
-    none = full_high <= full_low
-    full_low = tl.where(none, low, full_low)
-    full_high = tl.where(none, low, full_high)
-    return low, full_low, full_high, high
-
-
-@triton.jit
-def masked_block(index, low, full_low, full_high, BLOCK: tl.constexpr, BEFORE: tl.constexpr):
-    """Where the `index`-th block outside of [full_low, full_high) begins."""
-    if BEFORE:
-        left = (full_low - low) // BLOCK
-        return tl.where(index < left, low + index * BLOCK, full_high + (index - left) * BLOCK)
-    else:
-        return full_high + index * BLOCK
-
-
-@triton.jit
-def near_range(first, last, full_low, full_high, reach, BLOCK: tl.constexpr):
-    """Those of the blocks in [full_low, full_high) with a distance to `first`..`last` that is less than `reach`.
-
-    All distances of any other block lie on one side beyond a table of distances, and share its end.
-    """
-    near_low = full_low + tl.maximum(first - reach + 1 - full_low, 0) // BLOCK * BLOCK
-    near_low = tl.minimum(near_low, full_high)
-    near_high = full_low + (tl.maximum(last + reach - full_low, 0) + BLOCK - 1) // BLOCK * BLOCK
-    return near_low, tl.maximum(tl.minimum(near_high, full_high), near_low)
+def terms_of(
+    sequence, head, q_start, slopes, table, bias, content, content_row, position, position_row, index, seeds,
+    scale, softcap, keep_share, threshold, reach, index_reach, left, right,
+    bias_batch, bias_head, bias_query, bias_key, bias_queries, bias_keys,
+    KIND: tl.constexpr,
+):  # fmt: skip
+    """The terms of a head of a sequence, from a kernel's arguments; content and position are the head's own."""
+    slope = 0.0
+    seed = 0
+    far_left = 0.0
+    far_right = 0.0
+    if KIND.alibi:
+        slope = tl.load(slopes + head)
+    if KIND.dropout:
+        seed = tl.load(seeds)
+    if KIND.distance:
+        table += head * (2 * reach + 1)
+        far_left = tl.load(table).to(tl.float32)
+        far_right = tl.load(table + 2 * reach).to(tl.float32)
+    if KIND.bias:
+        bias += sequence.to(tl.int64) * bias_batch + head.to(tl.int64) * bias_head
+    return Terms(
+        scale, softcap, left, right, slope, table, reach, far_left, far_right,
+        bias, bias_query, bias_key, bias_queries, bias_keys,
+        content, content_row, position, position_row, index, index_reach,
+        seed, keep_share, threshold, head, q_start,
+    )  # fmt: skip
 
 
 @triton.jit
@@ -168,15 +131,8 @@ def keeps(distance, left, right, LEFT: tl.constexpr, RIGHT: tl.constexpr, inside
 
 
 @triton.jit
-def biased_scores(
-    products, distance, far_bias, scale, softcap, slope, table, reach, bias, bias_offsets, bias_inside,
-    SOFTCAP: tl.constexpr, ALIBI: tl.constexpr, DISTANCE: tl.constexpr, NEAR: tl.constexpr, BIAS: tl.constexpr,
-):  # fmt: skip
-    """Scores in units of log 2, from the products of queries and keys, and the slope of the softcap.
-
-    table: a head's `[2 * reach + 1]` biases by distance; where not NEAR, all distances of the tile share `far_bias`.
-    bias: the first element of a dense bias, read at `bias_offsets` where `bias_inside`.
-    """
+def capped(products, scale, softcap, SOFTCAP: tl.constexpr):
+    """Scores in units of log 2, from the products of queries and keys, and the slope of the softcap."""
     bend = 1.0
     if SOFTCAP:
         # tanh through one exponential; exact at both ends, where it overflows or vanishes.
@@ -185,45 +141,128 @@ def biased_scores(
         bend = 1.0 - bent * bent
     else:
         scores = products * (scale * LOG2E)
-    if ALIBI:
-        scores -= (slope * LOG2E) * tl.abs(distance).to(tl.float32)
-    if DISTANCE:
-        if NEAR:
-            index = tl.minimum(tl.maximum(distance, -reach), reach) + reach
-            scores += tl.load(table + index).to(tl.float32) * LOG2E
-        else:
-            scores += far_bias * LOG2E
-    if BIAS:
-        scores += tl.load(bias + bias_offsets, mask=bias_inside, other=0.0).to(tl.float32) * LOG2E
     return scores, bend
 
 
 @triton.jit
-def beginning(
-    distance, far_bias, less, scale, slope, table, reach, bias, bias_offsets, bias_inside,
-    ALIBI: tl.constexpr, DISTANCE: tl.constexpr, NEAR: tl.constexpr, BIAS: tl.constexpr,
-):  # fmt: skip
-    """What products begin at to become, by the scale alone, biased scores less `less`; shaped as `distance`.
-
-    What is added to a sum before its products needs no registers beside them, and no instruction after.
-    """
-    sums = tl.zeros_like(distance).to(tl.float32) - less
+def add_by_distance(
+    scores, distance, slope, table, reach, UNIT: tl.constexpr, ALIBI: tl.constexpr, DISTANCE: tl.constexpr
+):
+    """Adds the biases that depend on the distance alone, times UNIT; table: a head's `[2 * reach + 1]`."""
     if ALIBI:
-        sums -= slope * tl.abs(distance).to(tl.float32)
+        scores -= (slope * UNIT) * tl.abs(distance).to(tl.float32)
     if DISTANCE:
-        if NEAR:
-            sums += tl.load(table + tl.minimum(tl.maximum(distance, -reach), reach) + reach).to(tl.float32)
-        else:
-            sums += far_bias
-    if BIAS:
-        sums += tl.load(bias + bias_offsets, mask=bias_inside, other=0.0).to(tl.float32)
-    return sums * (1.0 / scale)
+        scores += tl.load(table + clamped(distance, reach)).to(tl.float32) * UNIT
+    return scores
 
 
 @triton.jit
-def dropout_keeps(seed, tokens, keys, head, threshold):
+def clamped(distance, reach):
+    """Where the entry of a distance lies in a table of `2 * reach + 1`."""
+    return tl.minimum(tl.maximum(distance, -reach), reach) + reach
+
+
+@triton.jit
+def add_biases(
+    scores, distance, far_bias, queries, keys, visible, terms,
+    UNIT: tl.constexpr, KIND: tl.constexpr, NEAR: tl.constexpr,
+):  # fmt: skip
+    """Adds every bias of a tile to its scores, times UNIT.
+
+    queries, keys: their places in the sequence, shaped so that they broadcast to `distance`. Where not NEAR, all
+    distances of the tile lie beyond the table's reach and share `far_bias`.
+    """
+    scores = add_by_distance(
+        scores, distance, terms.slope, terms.table, terms.reach, UNIT, KIND.alibi, KIND.distance and NEAR
+    )
+    if KIND.distance and not NEAR:
+        scores += far_bias * UNIT
+    if KIND.bias:
+        offsets = queries.to(tl.int64) * terms.bias_query + keys * terms.bias_key
+        inside = visible & (queries < terms.bias_queries) & (keys < terms.bias_keys)
+        scores += tl.load(terms.bias + offsets, mask=inside, other=0.0).to(tl.float32) * UNIT
+    return scores
+
+
+@triton.jit
+def read_by_index(memory, row, rows, distance, inside, terms):
+    """A row's products at the position of each distance, `[rows, columns]`; neighbouring columns lie side by side."""
+    index = tl.load(terms.index + clamped(distance, terms.index_reach))
+    return tl.load(memory + rows.to(tl.int64) * row + index, mask=inside, other=0.0).to(tl.float32)
+
+
+@triton.jit
+def add_positions(
+    products, distance, queries, keys, visible, terms, KIND: tl.constexpr, QUERIES_FIRST: tl.constexpr
+):
+    """Adds products with positions to those of queries and keys (DeBERTa, arXiv:2006.03654).
+
+    QUERIES_FIRST: a row of the tile is a query's. What is not a row's own is read transposed: along a column of such a
+    tile it would take a transaction for each element.
+    """
+    if KIND.content:
+        if QUERIES_FIRST:
+            products += read_by_index(terms.content, terms.content_row, queries, distance, visible, terms)
+        else:
+            products += tl.trans(read_by_index(
+                terms.content, terms.content_row, tl.trans(queries), tl.trans(distance), tl.trans(visible), terms
+            ))  # fmt: skip
+    if KIND.position:
+        if QUERIES_FIRST:
+            products += tl.trans(read_by_index(
+                terms.position, terms.position_row, tl.trans(keys), tl.trans(distance), tl.trans(visible), terms
+            ))  # fmt: skip
+        else:
+            products += read_by_index(terms.position, terms.position_row, keys, distance, visible, terms)
+    return products
+
+
+@triton.jit
+def products_of(
+    left, right, less, distance, far_bias, queries, keys, visible, terms,
+    KIND: tl.constexpr, NEAR: tl.constexpr, LESS: tl.constexpr, QUERIES_FIRST: tl.constexpr,
+):  # fmt: skip
+    """Products of the rows of `left` and `right` that give biased scores by `factor_of` alone; the softcap's slope.
+
+    less: in natural units, subtracted from the scores where LESS. What is added to a sum before its products needs no
+    registers beside them, and no instruction after.
+    """
+    bend = 1.0
+    if KIND.softcap:
+        products = tl.zeros_like(distance).to(tl.float32)
+        products = add_positions(products, distance, queries, keys, visible, terms, KIND, QUERIES_FIRST)
+        products = tl.dot(left, tl.trans(right), products, input_precision=KIND.precision)
+        products, bend = capped(products, terms.scale, terms.softcap, True)
+        products = add_biases(products, distance, far_bias, queries, keys, visible, terms, LOG2E, KIND, NEAR)
+        if LESS:
+            products -= less * LOG2E
+    elif KIND.added or LESS:
+        products = tl.zeros_like(distance).to(tl.float32)
+        if LESS:
+            products -= less
+        products = add_biases(products, distance, far_bias, queries, keys, visible, terms, 1.0, KIND, NEAR)
+        products *= 1.0 / terms.scale
+        products = add_positions(products, distance, queries, keys, visible, terms, KIND, QUERIES_FIRST)
+        products = tl.dot(left, tl.trans(right), products, input_precision=KIND.precision)
+    else:
+        products = tl.dot(left, tl.trans(right), input_precision=KIND.precision)
+    return products, bend
+
+
+@triton.jit
+def factor_of(terms, KIND: tl.constexpr):
+    """Turns `products_of` into scores in units of log 2; positive, so it may follow a maximum."""
+    factor = 1.0
+    if not KIND.softcap:
+        factor = terms.scale * LOG2E
+    return factor
+
+
+@triton.jit
+def dropout_keeps(terms, queries, keys):
     """Which probabilities stay; the bits are a function of (query's token, key's position, head)."""
-    zero = (tokens + keys) * 0
-    counters = (tokens + zero).to(tl.uint32), (keys + zero).to(tl.uint32), (head + zero).to(tl.uint32)
-    bits, _, _, _ = tl.philox(seed, counters[0], counters[1], counters[2], zero.to(tl.uint32))
-    return bits >= threshold
+    zero = (queries + keys) * 0
+    tokens = terms.first_token + queries
+    counters = (tokens + zero).to(tl.uint32), (keys + zero).to(tl.uint32), (terms.head + zero).to(tl.uint32)
+    bits, _, _, _ = tl.philox(terms.seed, counters[0], counters[1], counters[2], zero.to(tl.uint32))
+    return bits >= terms.threshold

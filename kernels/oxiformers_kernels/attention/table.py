@@ -26,6 +26,7 @@ class Shape(NamedTuple):
         columns: the wider of both head dimensions, rounded up to a power of two.
         float32: whether the inputs are float32, whose products run on slower units.
         biased: whether anything is added to scores, or a softcap bends them.
+        disentangled: whether biases are read at an index of the distance; a pointer for each score takes registers.
         dropout: whether probabilities are dropped; its random bits take registers.
         typical: tokens of an average sequence.
         hopper: whether the GPU has the matrix units, copy engine and shared memory of compute capability 9.0.
@@ -34,6 +35,7 @@ class Shape(NamedTuple):
     columns: int
     float32: bool
     biased: bool
+    disentangled: bool
     dropout: bool
     typical: int
     hopper: bool
@@ -45,9 +47,15 @@ _Row = tuple[Tile, Tile, Tile]
 _FORWARD: dict[tuple[bool, str], _Row] = {
     (True, "plain"): (Tile(64, 64, 4, 3), Tile(128, 128, 8, 3), Tile(64, 64, 8, 2)),
     (True, "biased"): (Tile(64, 64, 4, 3), Tile(128, 64, 8, 2), Tile(64, 64, 8, 2)),
+    (True, "disentangled"): (Tile(64, 64, 8, 2), Tile(64, 64, 8, 2), Tile(64, 32, 8, 1)),
+    (True, "disentangled dropout"): (Tile(64, 32, 8, 2), Tile(64, 32, 8, 1), Tile(32, 32, 8, 1)),
+    (True, "disentangled float32"): (Tile(32, 32, 8, 1), Tile(16, 32, 8, 1), Tile(16, 16, 16, 1)),
     (True, "dropout"): (Tile(64, 32, 4, 2), Tile(64, 32, 8, 1), Tile(32, 32, 8, 1)),
     (False, "plain"): (Tile(64, 64, 4, 2), Tile(64, 64, 8, 2), Tile(64, 32, 8, 1)),
     (False, "biased"): (Tile(64, 64, 4, 2), Tile(64, 32, 8, 1), Tile(32, 32, 8, 1)),
+    (False, "disentangled"): (Tile(64, 64, 4, 2), Tile(64, 32, 8, 1), Tile(32, 32, 8, 1)),
+    (False, "disentangled dropout"): (Tile(64, 32, 4, 2), Tile(32, 32, 8, 1), Tile(32, 32, 8, 1)),
+    (False, "disentangled float32"): (Tile(32, 32, 8, 1), Tile(16, 32, 8, 1), Tile(16, 16, 8, 1)),
     (False, "dropout"): (Tile(64, 32, 4, 2), Tile(32, 32, 8, 1), Tile(32, 32, 8, 1)),
     (True, "float32"): (Tile(32, 32, 8, 1), Tile(16, 32, 8, 1), Tile(16, 32, 8, 1)),
     (False, "float32"): (Tile(32, 32, 8, 1), Tile(16, 32, 8, 1), Tile(16, 32, 8, 1)),
@@ -55,19 +63,31 @@ _FORWARD: dict[tuple[bool, str], _Row] = {
 _BACKWARD_KEYS: dict[tuple[bool, str], _Row] = {
     (True, "plain"): (Tile(64, 64, 4, 3), Tile(64, 128, 8, 2), Tile(32, 32, 8, 1)),
     (True, "biased"): (Tile(64, 64, 4, 1), Tile(32, 32, 8, 1), Tile(32, 32, 8, 1)),
+    (True, "disentangled"): (Tile(32, 32, 4, 1), Tile(32, 32, 8, 1), Tile(16, 32, 8, 1)),
+    (True, "disentangled dropout"): (Tile(32, 32, 4, 1), Tile(32, 32, 8, 1), Tile(16, 32, 8, 1)),
+    (True, "disentangled float32"): (Tile(32, 16, 8, 1), Tile(16, 16, 8, 1), Tile(16, 16, 8, 1)),
     (True, "dropout"): (Tile(32, 64, 4, 1), Tile(32, 32, 8, 1), Tile(16, 32, 8, 1)),
     (False, "plain"): (Tile(32, 32, 4, 1), Tile(64, 64, 8, 1), Tile(32, 32, 8, 1)),
     (False, "biased"): (Tile(32, 32, 4, 1), Tile(32, 32, 8, 1), Tile(16, 16, 8, 1)),
+    (False, "disentangled"): (Tile(32, 32, 8, 1), Tile(16, 16, 8, 1), Tile(16, 16, 8, 1)),
+    (False, "disentangled dropout"): (Tile(32, 32, 8, 1), Tile(16, 16, 8, 1), Tile(16, 16, 8, 1)),
+    (False, "disentangled float32"): (Tile(16, 16, 8, 1), Tile(32, 16, 8, 1), Tile(16, 16, 8, 1)),
     (False, "dropout"): (Tile(32, 32, 4, 1), Tile(16, 32, 8, 1), Tile(16, 16, 8, 1)),
-    (True, "float32"): (Tile(32, 16, 8, 1), Tile(16, 16, 4, 1), Tile(16, 16, 4, 1)),
+    (True, "float32"): (Tile(32, 16, 8, 1), Tile(64, 32, 8, 1), Tile(16, 16, 4, 1)),
     (False, "float32"): (Tile(32, 16, 8, 1), Tile(32, 16, 8, 1), Tile(16, 16, 8, 1)),
 }
 _BACKWARD_QUERIES: dict[tuple[bool, str], _Row] = {
     (True, "plain"): (Tile(64, 64, 4, 3), Tile(128, 64, 8, 3), Tile(32, 64, 8, 1)),
     (True, "biased"): (Tile(64, 64, 4, 2), Tile(64, 64, 8, 1), Tile(32, 32, 8, 1)),
+    (True, "disentangled"): (Tile(32, 64, 4, 1), Tile(32, 64, 8, 1), Tile(32, 32, 8, 1)),
+    (True, "disentangled dropout"): (Tile(32, 64, 4, 1), Tile(32, 64, 8, 1), Tile(32, 32, 8, 1)),
+    (True, "disentangled float32"): (Tile(32, 32, 8, 1), Tile(16, 32, 8, 1), Tile(16, 16, 8, 1)),
     (True, "dropout"): (Tile(32, 64, 4, 1), Tile(32, 64, 8, 1), Tile(32, 32, 8, 1)),
     (False, "plain"): (Tile(32, 32, 4, 1), Tile(32, 64, 8, 1), Tile(32, 32, 8, 1)),
     (False, "biased"): (Tile(32, 32, 8, 1), Tile(32, 32, 8, 1), Tile(32, 32, 8, 1)),
+    (False, "disentangled"): (Tile(32, 32, 8, 1), Tile(32, 32, 8, 1), Tile(32, 32, 8, 1)),
+    (False, "disentangled dropout"): (Tile(32, 32, 8, 1), Tile(32, 32, 8, 1), Tile(32, 32, 8, 1)),
+    (False, "disentangled float32"): (Tile(16, 16, 8, 1), Tile(16, 32, 8, 1), Tile(16, 32, 8, 1)),
     (False, "dropout"): (Tile(32, 32, 4, 1), Tile(32, 32, 8, 1), Tile(32, 32, 8, 1)),
     (True, "float32"): (Tile(32, 32, 8, 1), Tile(16, 32, 8, 1), Tile(16, 16, 8, 1)),
     (False, "float32"): (Tile(32, 32, 8, 1), Tile(16, 32, 8, 1), Tile(16, 32, 8, 1)),
@@ -94,8 +114,10 @@ def backward_queries_tile(shape: Shape) -> Tile:
 
 def _pick(rows: dict[tuple[bool, str], _Row], shape: Shape) -> Tile:
     index = 0 if shape.columns <= 64 else 1 if shape.columns <= 128 else 2
-    kind = "dropout" if shape.dropout else "biased" if shape.biased else "plain"
-    kind = "float32" if shape.float32 else kind
+    kind = "float32" if shape.float32 else "dropout" if shape.dropout else ""
+    if shape.disentangled:
+        kind = f"disentangled {kind}".strip()
+    kind = kind or ("biased" if shape.biased else "plain")
     tile = rows[shape.hopper, kind][index]
     if shape.hopper and kind == "plain" and index == 1 and shape.typical <= _SHORT_TOKENS:
         return _SHORT

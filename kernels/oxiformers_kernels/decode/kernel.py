@@ -15,7 +15,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from oxiformers_kernels.attention.scores_kernel import biased_scores, keeps
+from oxiformers_kernels.attention.scores_kernel import LOG2E, add_by_distance, capped, keeps
 from oxiformers_kernels.decode.ref import Biases, Cache, Options, Prefix
 from oxiformers_kernels.device import dot_settings, on, roomy
 
@@ -166,10 +166,8 @@ def _attend(
         products = tl.dot(query, tl.trans(key), input_precision=PRECISION)
         distance = (first_place + places)[None, :] - position[:, None]
         visible = keeps(distance, left, right, LEFT, RIGHT, inside[None, :])
-        scores, _ = biased_scores(
-            products, distance, 0.0, scale, softcap, slope, table, reach, table, 0, visible,
-            SOFTCAP, ALIBI, DISTANCE, True, False,
-        )  # fmt: skip
+        scores, _ = capped(products, scale, softcap, SOFTCAP)
+        scores = add_by_distance(scores, distance, slope, table, reach, LOG2E, ALIBI, DISTANCE)
         scores = tl.where(visible, scores, float("-inf"))
         new_peak = tl.maximum(peak, tl.max(scores, axis=1))
         # A query that has seen nothing has peak -inf; subtracting 0 there keeps exp(-inf) = 0 from being NaN.

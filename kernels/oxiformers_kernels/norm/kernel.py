@@ -18,7 +18,7 @@ BACKWARD_COLUMNS = 8192
 WIDE_BLOCK_COLUMNS = 4096
 # Rows and columns of one step of the kernels that sum over rows, and over the parts that gave.
 SUM_ROWS, SUM_COLUMNS = 16, 128
-PART_ROWS, PART_COLUMNS = 128, 32
+PART_ROWS, PART_COLUMNS = 512, 16
 
 # LayerNorm; RMSNorm rounded before the weight; RMSNorm rounded after it.
 LAYER, LLAMA, GEMMA = 0, 1, 2
@@ -35,15 +35,14 @@ def _load_row(x, residual, offsets, residual_offsets, inside):
 
 
 @triton.jit
-def _scaled(normal, weight, bias, columns, inside, offset, dtype: tl.constexpr, KIND: tl.constexpr):
-    """The normalised row times weight (+ offset) plus bias; `dtype` is that of x."""
+def _scaled(normal, factor, addend, offset, dtype: tl.constexpr, KIND: tl.constexpr):
+    """The normalised row times weight (+ offset) plus bias, None where there is none; `dtype` is that of x."""
     if KIND == 1:
         normal = normal.to(dtype).to(tl.float32)
-    if weight is not None:
-        factor = tl.load(weight + columns, mask=inside, other=0.0, eviction_policy="evict_last")
+    if factor is not None:
         normal *= factor.to(tl.float32) + offset
-    if bias is not None:
-        normal += tl.load(bias + columns, mask=inside, other=0.0, eviction_policy="evict_last").to(tl.float32)
+    if addend is not None:
+        normal += addend.to(tl.float32)
     return normal
 
 
@@ -52,24 +51,34 @@ def _forward(
     x, residual, weight, bias, out, total, mean, deviation, n_rows, n_columns, x_row, residual_row, eps, offset,
     KIND: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """ROWS whole rows a program; `out` and `total` are contiguous, `deviation` is 1 / standard deviation."""
+    """ROWS whole rows a program.
+
+    `out` and `total` are contiguous, `deviation` is 1 / standard deviation; `mean` and `deviation` are None where no
+    backward needs them.
+    """
     rows = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
     columns = tl.arange(0, BLOCK)[None, :]
     row_inside, column_inside = rows < n_rows, columns < n_columns
     inside = row_inside & column_inside
+    # Loaded before anything is stored: no load moves up past a store, which might be to the same place.
+    factor, addend = None, None
+    if weight is not None:
+        factor = tl.load(weight + columns, mask=column_inside, other=0.0, eviction_policy="evict_last")
+    if bias is not None:
+        addend = tl.load(bias + columns, mask=column_inside, other=0.0, eviction_policy="evict_last")
     values = _load_row(x, residual, rows * x_row + columns, rows * residual_row + columns, inside)
     if residual is not None:
         tl.store(total + rows * n_columns + columns, values, mask=inside)
     values = values.to(tl.float32)
     if KIND == 0:
         average = tl.sum(values, axis=1)[:, None] / n_columns
-        tl.store(mean + rows, average, mask=row_inside)
+        if mean is not None:
+            tl.store(mean + rows, average, mask=row_inside)
         values = tl.where(inside, values - average, 0.0)
     reciprocal = tl.rsqrt(tl.sum(values * values, axis=1)[:, None] / n_columns + eps)
-    tl.store(deviation + rows, reciprocal, mask=row_inside)
-    result = _scaled(
-        values * reciprocal, weight, bias, columns, column_inside, offset, x.dtype.element_ty, KIND
-    )
+    if deviation is not None:
+        tl.store(deviation + rows, reciprocal, mask=row_inside)
+    result = _scaled(values * reciprocal, factor, addend, offset, x.dtype.element_ty, KIND)
     tl.store(out + rows * n_columns + columns, result.to(out.dtype.element_ty), mask=inside)
 
 
@@ -108,15 +117,22 @@ def _forward_wide(
         center = tl.sum(average * count) / n_columns
         away = average - center
         squares += count * away * away
-        tl.store(mean + row, center)
+        if mean is not None:
+            tl.store(mean + row, center)
     reciprocal = tl.rsqrt(tl.sum(squares) / n_columns + eps)
-    tl.store(deviation + row, reciprocal)
+    if deviation is not None:
+        tl.store(deviation + row, reciprocal)
     for start in range(0, n_columns, BLOCK):
         columns = start + block
         inside = columns < n_columns
         values = _load_row(x, residual, columns, columns, inside).to(tl.float32)
+        factor, addend = None, None
+        if weight is not None:
+            factor = tl.load(weight + columns, mask=inside, other=0.0, eviction_policy="evict_last")
+        if bias is not None:
+            addend = tl.load(bias + columns, mask=inside, other=0.0, eviction_policy="evict_last")
         normal = (values - center) * reciprocal
-        result = _scaled(normal, weight, bias, columns, inside, offset, x.dtype.element_ty, KIND)
+        result = _scaled(normal, factor, addend, offset, x.dtype.element_ty, KIND)
         tl.store(out + columns, result.to(out.dtype.element_ty), mask=inside)
 
 
@@ -163,9 +179,12 @@ def _backward(
             bias_sum += g
         if weight is not None:
             g *= factor
-        result = g - h * (tl.sum(g * h, axis=1)[:, None] / n_columns)
         if KIND == 0:
-            result -= tl.sum(g, axis=1)[:, None] / n_columns
+            # Both sums by one exchange between warps.
+            product_sum, grad_sum = tl.split(tl.sum(tl.join(g * h, g), axis=1))
+            result = g - h * (product_sum[:, None] / n_columns) - grad_sum[:, None] / n_columns
+        else:
+            result = g - h * (tl.sum(g * h, axis=1)[:, None] / n_columns)
         result *= reciprocal
         if grad_total is not None:
             passed = tl.load(grad_total + rows * grad_total_row + columns, mask=inside, other=0.0)
@@ -250,9 +269,7 @@ def _parameter_parts(
 
 
 @triton.jit
-def _sum_parts(parts, out, n_parts, n_columns, ROWS: tl.constexpr, BLOCK: tl.constexpr):
-    """Sums the parts of one parameter, in the same order every time."""
-    columns = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)[None, :]
+def _sum_rows(parts, out, columns, n_parts, n_columns, ROWS: tl.constexpr, BLOCK: tl.constexpr):
     inside = columns < n_columns
     result = tl.zeros([ROWS, BLOCK], tl.float32)
     for start in range(0, n_parts, ROWS):
@@ -263,19 +280,41 @@ def _sum_parts(parts, out, n_parts, n_columns, ROWS: tl.constexpr, BLOCK: tl.con
     tl.store(out + columns, tl.sum(result, axis=0)[None, :].to(out.dtype.element_ty), mask=inside)
 
 
+@triton.jit
+def _sum_parts(
+    weight_parts, bias_parts, grad_weight, grad_bias, n_parts, n_columns, ROWS: tl.constexpr, BLOCK: tl.constexpr
+):  # fmt: skip
+    """Sums the parts of weight and bias, in the same order every time: the first and the last programs of axis 1."""
+    # What is known when compiling is asked alone: the branch below it is then left out.
+    columns = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)[None, :]
+    if weight_parts is not None:  # noqa: SIM102
+        if tl.program_id(1) == 0:
+            _sum_rows(weight_parts, grad_weight, columns, n_parts, n_columns, ROWS, BLOCK)
+    if bias_parts is not None:  # noqa: SIM102
+        if tl.program_id(1) == tl.num_programs(1) - 1:
+            _sum_rows(bias_parts, grad_bias, columns, n_parts, n_columns, ROWS, BLOCK)
+
+
 class Tile(NamedTuple):
-    """The shape of one program's step, whether its rows are whole, the warps that do it, the steps in flight."""
+    """The shape of one program's step, whether its rows are whole, the warps that do it.
+
+    In the backward of whole rows, `programs` stay on each processor and take one step after another, with the loads of
+    `stages` in flight.
+    """
 
     rows: int
     columns: int
     warps: int
     whole: bool = True
     stages: int = 1
+    programs: int = 0
 
 
 def forward_tile(n_columns: int) -> Tile:
     """1,024 elements a warp: a row of up to as many columns is reduced without a barrier.
 
+    Where that is one row or two, a warp takes twice the rows, which load while others are reduced. Rows of 4,096
+    columns and more, reduced across warps, have at least 8: while one waits for a barrier, others of its program work.
     Rows that are no multiple of 16 are read element by element, with an address each in registers: half of everything.
     """
     aligned = n_columns % 16 == 0
@@ -284,7 +323,10 @@ def forward_tile(n_columns: int) -> Tile:
     share = 1024 if aligned else 512
     columns = triton.next_power_of_2(n_columns)
     rows = max(1, share // columns)
-    return Tile(rows, columns, rows * columns // share)
+    warps = rows * columns // share
+    if aligned and 512 <= columns <= 1024:
+        rows *= 2
+    return Tile(rows, columns, max(warps, 8) if columns >= 4096 else warps)
 
 
 def backward_tile(n_columns: int, kept: int) -> Tile:
@@ -300,15 +342,17 @@ def backward_tile(n_columns: int, kept: int) -> Tile:
     # The addresses of many narrow rows take registers too.
     share = 512 if aligned and columns > 512 else 256
     rows = max(1, 4 * share // columns)
-    stages = 3 if rows * columns * kept <= 16384 else 2
-    return Tile(rows, columns, rows * columns // share, stages=stages)
+    warps, stages = rows * columns // share, 3 if rows * columns * kept <= 16384 else 2
+    # 512 threads a processor: its registers hold what these keep.
+    return Tile(rows, columns, warps, stages=stages, programs=max(1, 16 // warps))
 
 
 def layer_norm(
     x: Tensor, residual: Tensor | None, weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> tuple[Tensor, Tensor]:
     """As `ref.layer_norm`, for float16, bfloat16 and float32."""
-    out, total, _, _ = norm_op(x, residual, weight, bias, eps, 0.0, LAYER)
+    statistics = _differentiable(x, residual, weight, bias)
+    out, total, _, _ = norm_op(x, residual, weight, bias, eps, 0.0, LAYER, statistics)
     return out, total
 
 
@@ -316,7 +360,9 @@ def rms_norm(
     x: Tensor, residual: Tensor | None, weight: Tensor | None, eps: float, casting: str, offset: float
 ) -> tuple[Tensor, Tensor]:
     """As `ref.rms_norm`, for float16, bfloat16 and float32."""
-    out, total, _, _ = norm_op(x, residual, weight, None, eps, offset, LLAMA if casting == "llama" else GEMMA)
+    statistics = _differentiable(x, residual, weight)
+    kind = LLAMA if casting == "llama" else GEMMA
+    out, total, _, _ = norm_op(x, residual, weight, None, eps, offset, kind, statistics)
     return out, total
 
 
@@ -329,12 +375,14 @@ def norm_op(
     eps: float,
     offset: float,
     kind: int,
+    statistics: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The forward launch: the result, x + residual, mean and 1 / standard deviation of each row (float32).
 
-    The sum is empty without a residual, the mean is for RMSNorm.
+    The sum is empty without a residual, the mean is for RMSNorm, and both statistics are without `statistics`, which
+    the backward needs.
     """
-    out, total, mean, deviation = _outputs(x, residual, weight, bias, eps, offset, kind)
+    out, total, mean, deviation = _outputs(x, residual, weight, bias, eps, offset, kind, statistics)
     if out.numel() == 0:
         return out, total, mean, deviation
     rows = _rows(x)
@@ -343,16 +391,17 @@ def norm_op(
     n_rows, n_columns = rows.shape
     tile = forward_tile(n_columns)
     residual_row = 0 if residual is None else residual.stride(0)
+    kept = (mean if mean.numel() else None, deviation if statistics else None)
     with on(x.device):
         if not tile.whole:
             _forward_wide[(n_rows,)](
-                rows, residual, weight, bias, out, total, mean, deviation, n_columns, rows.stride(0), residual_row,
+                rows, residual, weight, bias, out, total, *kept, n_columns, rows.stride(0), residual_row,
                 eps, offset, KIND=kind, BLOCK=tile.columns, num_warps=tile.warps,
             )  # fmt: skip
         else:
             _forward[(triton.cdiv(n_rows, tile.rows),)](
-                rows, residual, weight, bias, out, total, mean, deviation, n_rows, n_columns, rows.stride(0),
-                residual_row, eps, offset, KIND=kind, ROWS=tile.rows, BLOCK=tile.columns, num_warps=tile.warps,
+                rows, residual, weight, bias, out, total, *kept, n_rows, n_columns, rows.stride(0), residual_row,
+                eps, offset, KIND=kind, ROWS=tile.rows, BLOCK=tile.columns, num_warps=tile.warps,
             )  # fmt: skip
     return out, total, mean, deviation
 
@@ -380,8 +429,7 @@ def norm_backward_op(
         column_blocks = triton.cdiv(n_columns, SUM_COLUMNS)
         parts = min(triton.cdiv(n_rows, SUM_ROWS), max(1, 4 * processors(x.device) // column_blocks))
     else:
-        # 512 threads a processor: its registers hold what these keep.
-        parts = min(triton.cdiv(n_rows, tile.rows), processors(x.device) * max(1, 16 // tile.warps))
+        parts = min(triton.cdiv(n_rows, tile.rows), tile.programs * processors(x.device))
     weight_parts, bias_parts = (
         torch.empty((parts, n_columns), dtype=torch.float32, device=x.device) if needed else None
         for needed in (need_weight, need_bias)
@@ -403,11 +451,11 @@ def norm_backward_op(
                 grad.stride(0), grad_total_row, x.stride(0), offset,
                 KIND=kind, ROWS=tile.rows, BLOCK=tile.columns, STAGES=tile.stages, num_warps=tile.warps,
             )  # fmt: skip
-        for part, result in ((weight_parts, grad_weight), (bias_parts, grad_bias)):
-            if part is not None:
-                _sum_parts[(triton.cdiv(n_columns, PART_COLUMNS),)](
-                    part, result, parts, n_columns, ROWS=PART_ROWS, BLOCK=PART_COLUMNS, num_warps=4
-                )
+        if need_weight or need_bias:
+            _sum_parts[(triton.cdiv(n_columns, PART_COLUMNS), need_weight + need_bias)](
+                weight_parts, bias_parts, grad_weight, grad_bias, parts, n_columns, ROWS=PART_ROWS, BLOCK=PART_COLUMNS,
+                num_warps=8,
+            )  # fmt: skip
     return grad_x, grad_weight, grad_bias
 
 
@@ -419,14 +467,15 @@ def _outputs(
     eps: float,
     offset: float,
     kind: int,
+    statistics: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     dtype = x.dtype if weight is None or kind != LLAMA else torch.promote_types(x.dtype, weight.dtype)
     rows = x.shape[:-1]
     return (
         x.new_empty(x.shape, dtype=dtype),
         x.new_empty(0 if residual is None else x.shape),
-        x.new_empty(rows if kind == LAYER else 0, dtype=torch.float32),
-        x.new_empty(rows, dtype=torch.float32),
+        x.new_empty(rows if statistics and kind == LAYER else 0, dtype=torch.float32),
+        x.new_empty(rows if statistics else 0, dtype=torch.float32),
     )
 
 
@@ -446,7 +495,7 @@ norm_backward_op.register_fake(_gradients)
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
-    x, residual, weight, bias, _, ctx.offset, ctx.kind = inputs
+    x, residual, weight, bias, _, ctx.offset, ctx.kind, ctx.statistics = inputs
     _, total, mean, deviation = output
     ctx.has_residual = residual is not None
     ctx.mark_non_differentiable(mean, deviation)
@@ -463,7 +512,10 @@ def _norm_backward(
         grad_total = None
     if grad is None:
         # Only the sum was used.
-        return grad_total, grad_total, None, None, None, None, None
+        return grad_total, grad_total, None, None, None, None, None, None
+    if not ctx.statistics:
+        # A graph exported without gradients, and run with them.
+        raise RuntimeError("norm: the forward kept no statistics for a backward")
     grad_x, grad_weight, grad_bias = norm_backward_op(
         grad, grad_total, x, weight, bias, mean, deviation, ctx.offset, ctx.kind, need_weight, need_bias
     )
@@ -475,10 +527,15 @@ def _norm_backward(
         None,
         None,
         None,
+        None,
     )
 
 
 norm_op.register_autograd(_norm_backward, setup_context=_setup_context)
+
+
+def _differentiable(*tensors: Tensor | None) -> bool:
+    return torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
 
 
 def _rows(x: Tensor) -> Tensor:

@@ -59,15 +59,19 @@ def _pool(
     x, cu_seqlens, out, n_columns, n_sequences, x_row, x_column, cu_stride,
     HOW: tl.constexpr, SPLITS: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """out [SPLITS, n_sequences, n_columns]: a share of the mean of a sequence, or one of its tokens."""
-    sequence, split = tl.program_id(0).to(tl.int64), tl.program_id(2)
-    columns = tl.program_id(1).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)[None, :]
+    """out [SPLITS, n_sequences, n_columns]: a share of the mean of a sequence, or one of its tokens.
+
+    Blocks of columns of a sequence are programs side by side on axis 0, which then read whole rows together.
+    """
+    column_blocks = tl.cdiv(n_columns, BLOCK)
+    sequence, split = (tl.program_id(0) // column_blocks).to(tl.int64), tl.program_id(1)
+    columns = (tl.program_id(0) % column_blocks).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)[None, :]
     wide = columns < n_columns
     start, end, first, last = _bounds(cu_seqlens, cu_stride, sequence, split, SPLITS)
     place = out + (split * n_sequences + sequence) * n_columns + columns
     if HOW == 0:
         total = tl.zeros([ROWS, BLOCK], tl.float32)
-        for row in range(first, last, ROWS):
+        for row in tl.range(first, last, ROWS, num_stages=3):
             rows = row + tl.arange(0, ROWS)[:, None]
             inside = (rows < last) & wide
             total += tl.load(x + rows * x_row + columns * x_column, mask=inside, other=0.0).to(tl.float32)
@@ -182,7 +186,7 @@ def pool_op(x: Tensor, cu_seqlens: Tensor, how: int) -> Tensor:
     out = torch.empty(splits, n_sequences, n_columns, dtype=dtype, device=x.device)
     if out.numel() > 0:
         with on(x.device):
-            _pool[(n_sequences, triton.cdiv(n_columns, POOL_COLUMNS), splits)](
+            _pool[(n_sequences * triton.cdiv(n_columns, POOL_COLUMNS), splits)](
                 x, cu_seqlens, out, n_columns, n_sequences, *x.stride(), cu_seqlens.stride(0),
                 HOW=how, SPLITS=splits, ROWS=POOL_ROWS, BLOCK=POOL_COLUMNS, num_warps=WARPS,
             )  # fmt: skip
