@@ -62,7 +62,7 @@ def load_rows_state(lse, delta, rows, length):
 @triton.jit
 def score_grads_of(
     left, right, v_left, v_right, sums, means, distance, far_bias, queries, keys, visible, terms,
-    MASKED: tl.constexpr, NEAR: tl.constexpr, KIND: tl.constexpr, QUERIES_FIRST: tl.constexpr,
+    MASKED: tl.constexpr, NEAR: tl.constexpr, KIND: tl.constexpr,
 ):  # fmt: skip
     """Probabilities (those dropped are 0), and the gradients of the biased scores and of those before the softcap.
 
@@ -70,7 +70,7 @@ def score_grads_of(
     probabilities. sums, means: log-sum-exp and delta of the queries, shaped to broadcast.
     """
     products, bend = products_of(
-        left, right, sums, distance, far_bias, queries, keys, visible, terms, KIND, NEAR, True, QUERIES_FIRST
+        left, right, sums, distance, far_bias, queries, keys, visible, terms, KIND, NEAR, True
     )
     probabilities = tl.exp2(products * factor_of(terms, KIND))
     if MASKED:
@@ -108,7 +108,7 @@ def _query_block(
     visible = (rows < key_length) & (columns < query_length)
     weighted, _, score_grads = score_grads_of(
         k, queries, v, grads, sums[None, :], means[None, :], distance, far_bias, columns, rows, visible, terms,
-        MASKED, NEAR, KIND, False,
+        MASKED, NEAR, KIND,
     )  # fmt: skip
     if KIND.position and position_grad is not None:
         # Products are scaled; so are their gradients.

@@ -39,7 +39,7 @@ def _key_block(
     visible = (rows < query_length) & (columns < key_length)
     _, biased_grads, score_grads = score_grads_of(
         q, keys, grad, values, sums[:, None], means[:, None], distance, far_bias, rows, columns, visible, terms,
-        MASKED, NEAR, KIND, True,
+        MASKED, NEAR, KIND,
     )  # fmt: skip
     if KIND.distance and table_grad is not None:
         left_sum, right_sum = add_diagonals(

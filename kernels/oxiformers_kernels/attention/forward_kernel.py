@@ -43,7 +43,7 @@ def _attend_block(
     distance = columns - (rows + (key_length - query_length))
     visible = (rows < query_length) & (columns < key_length)
     products, _ = products_of(
-        q, block, 0.0, distance, far_bias, rows, columns, visible, terms, KIND, NEAR, False, True
+        q, block, 0.0, distance, far_bias, rows, columns, visible, terms, KIND, NEAR, False
     )
     factor = factor_of(terms, KIND)
     if MASKED:

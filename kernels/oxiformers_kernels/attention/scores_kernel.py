@@ -185,42 +185,23 @@ def add_biases(
 
 
 @triton.jit
-def read_by_index(memory, row, rows, distance, inside, terms):
-    """A row's products at the position of each distance, `[rows, columns]`; neighbouring columns lie side by side."""
-    index = tl.load(terms.index + clamped(distance, terms.index_reach))
-    return tl.load(memory + rows.to(tl.int64) * row + index, mask=inside, other=0.0).to(tl.float32)
-
-
-@triton.jit
-def add_positions(
-    products, distance, queries, keys, visible, terms, KIND: tl.constexpr, QUERIES_FIRST: tl.constexpr
-):
-    """Adds products with positions to those of queries and keys (DeBERTa, arXiv:2006.03654).
-
-    QUERIES_FIRST: a row of the tile is a query's. What is not a row's own is read transposed: along a column of such a
-    tile it would take a transaction for each element.
-    """
-    if KIND.content:
-        if QUERIES_FIRST:
-            products += read_by_index(terms.content, terms.content_row, queries, distance, visible, terms)
-        else:
-            products += tl.trans(read_by_index(
-                terms.content, terms.content_row, tl.trans(queries), tl.trans(distance), tl.trans(visible), terms
-            ))  # fmt: skip
-    if KIND.position:
-        if QUERIES_FIRST:
-            products += tl.trans(read_by_index(
-                terms.position, terms.position_row, tl.trans(keys), tl.trans(distance), tl.trans(visible), terms
-            ))  # fmt: skip
-        else:
-            products += read_by_index(terms.position, terms.position_row, keys, distance, visible, terms)
+def add_positions(products, distance, queries, keys, visible, terms, KIND: tl.constexpr):
+    """Adds products with positions to those of queries and keys (DeBERTa, arXiv:2006.03654)."""
+    if KIND.content or KIND.position:
+        index = tl.load(terms.index + clamped(distance, terms.index_reach))
+        if KIND.content:
+            offsets = queries.to(tl.int64) * terms.content_row + index
+            products += tl.load(terms.content + offsets, mask=visible, other=0.0).to(tl.float32)
+        if KIND.position:
+            offsets = keys.to(tl.int64) * terms.position_row + index
+            products += tl.load(terms.position + offsets, mask=visible, other=0.0).to(tl.float32)
     return products
 
 
 @triton.jit
 def products_of(
     left, right, less, distance, far_bias, queries, keys, visible, terms,
-    KIND: tl.constexpr, NEAR: tl.constexpr, LESS: tl.constexpr, QUERIES_FIRST: tl.constexpr,
+    KIND: tl.constexpr, NEAR: tl.constexpr, LESS: tl.constexpr,
 ):  # fmt: skip
     """Products of the rows of `left` and `right` that give biased scores by `factor_of` alone; the softcap's slope.
 
@@ -230,7 +211,7 @@ def products_of(
     bend = 1.0
     if KIND.softcap:
         products = tl.zeros_like(distance).to(tl.float32)
-        products = add_positions(products, distance, queries, keys, visible, terms, KIND, QUERIES_FIRST)
+        products = add_positions(products, distance, queries, keys, visible, terms, KIND)
         products = tl.dot(left, tl.trans(right), products, input_precision=KIND.precision)
         products, bend = capped(products, terms.scale, terms.softcap, True)
         products = add_biases(products, distance, far_bias, queries, keys, visible, terms, LOG2E, KIND, NEAR)
@@ -242,7 +223,7 @@ def products_of(
             products -= less
         products = add_biases(products, distance, far_bias, queries, keys, visible, terms, 1.0, KIND, NEAR)
         products *= 1.0 / terms.scale
-        products = add_positions(products, distance, queries, keys, visible, terms, KIND, QUERIES_FIRST)
+        products = add_positions(products, distance, queries, keys, visible, terms, KIND)
         products = tl.dot(left, tl.trans(right), products, input_precision=KIND.precision)
     else:
         products = tl.dot(left, tl.trans(right), input_precision=KIND.precision)

@@ -47,8 +47,8 @@ _Row = tuple[Tile, Tile, Tile]
 _FORWARD: dict[tuple[bool, str], _Row] = {
     (True, "plain"): (Tile(64, 64, 4, 3), Tile(128, 128, 8, 3), Tile(64, 64, 8, 2)),
     (True, "biased"): (Tile(64, 64, 4, 3), Tile(128, 64, 8, 2), Tile(64, 64, 8, 2)),
-    (True, "disentangled"): (Tile(64, 64, 8, 2), Tile(64, 64, 8, 2), Tile(64, 32, 8, 1)),
-    (True, "disentangled dropout"): (Tile(64, 32, 8, 2), Tile(64, 32, 8, 1), Tile(32, 32, 8, 1)),
+    (True, "disentangled"): (Tile(64, 64, 4, 1), Tile(64, 64, 8, 2), Tile(64, 32, 8, 1)),
+    (True, "disentangled dropout"): (Tile(64, 32, 4, 2), Tile(64, 32, 8, 1), Tile(32, 32, 8, 1)),
     (True, "disentangled float32"): (Tile(32, 32, 8, 1), Tile(16, 32, 8, 1), Tile(16, 16, 16, 1)),
     (True, "dropout"): (Tile(64, 32, 4, 2), Tile(64, 32, 8, 1), Tile(32, 32, 8, 1)),
     (False, "plain"): (Tile(64, 64, 4, 2), Tile(64, 64, 8, 2), Tile(64, 32, 8, 1)),
@@ -79,7 +79,7 @@ _BACKWARD_KEYS: dict[tuple[bool, str], _Row] = {
 _BACKWARD_QUERIES: dict[tuple[bool, str], _Row] = {
     (True, "plain"): (Tile(64, 64, 4, 3), Tile(128, 64, 8, 3), Tile(32, 64, 8, 1)),
     (True, "biased"): (Tile(64, 64, 4, 2), Tile(64, 64, 8, 1), Tile(32, 32, 8, 1)),
-    (True, "disentangled"): (Tile(32, 64, 4, 1), Tile(32, 64, 8, 1), Tile(32, 32, 8, 1)),
+    (True, "disentangled"): (Tile(64, 64, 4, 2), Tile(32, 64, 8, 1), Tile(32, 32, 8, 1)),
     (True, "disentangled dropout"): (Tile(32, 64, 4, 1), Tile(32, 64, 8, 1), Tile(32, 32, 8, 1)),
     (True, "disentangled float32"): (Tile(32, 32, 8, 1), Tile(16, 32, 8, 1), Tile(16, 16, 8, 1)),
     (True, "dropout"): (Tile(32, 64, 4, 1), Tile(32, 64, 8, 1), Tile(32, 32, 8, 1)),

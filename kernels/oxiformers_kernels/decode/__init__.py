@@ -7,9 +7,9 @@ from torch import Tensor
 
 from oxiformers_kernels.decode import ref
 from oxiformers_kernels.decode.ref import Biases, Cache, Options, Prefix
-from oxiformers_kernels.dispatch import Backend, choose
+from oxiformers_kernels.dispatch import Backend, Choice, choose
 
-__all__ = ["decode_attention"]
+__all__ = ["decode_attention", "decode_choice"]
 
 KERNEL_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 LARGEST_HEAD = 256
@@ -86,12 +86,20 @@ def decode_attention(
     if causal:
         right = 0
     options = Options(q.shape[3] ** -0.5 if scale is None else scale, softcap, left, right)
-    choice = choose("decode_attention", backend, q.device, _unsupported(q, v_cache))
-    if choice.backend == "torch":
+    if decode_choice(q, v_cache, backend=backend).backend == "torch":
         return ref.decode_attention(q, cache, prefix, biases, options)
     from oxiformers_kernels.decode import kernel
 
     return kernel.decode_attention(q, cache, prefix, biases, options)
+
+
+def decode_choice(q: Tensor, v_cache: Tensor, *, backend: Backend | None = None) -> Choice:
+    """Which implementation `decode_attention` runs for such arguments, and why; only their last sizes are looked at.
+
+    Raises:
+        ValueError, BackendError: as `decode_attention`.
+    """
+    return choose("decode_attention", backend, q.device, _unsupported(q, v_cache))
 
 
 def _check_query_and_cache(q: Tensor, cache: Cache) -> None:
@@ -203,6 +211,8 @@ def _check_no_gradient(*tensors: Tensor | None) -> None:
 def _unsupported(q: Tensor, v_cache: Tensor) -> str | None:
     if q.dtype not in KERNEL_DTYPES:
         return f"the kernel takes float16, bfloat16 and float32, q is {q.dtype}"
-    if max(q.shape[3], v_cache.shape[3]) > LARGEST_HEAD:
-        return f"the kernel takes heads up to {LARGEST_HEAD}, these have {q.shape[3]} and {v_cache.shape[3]}"
+    if max(q.shape[-1], v_cache.shape[-1]) > LARGEST_HEAD:
+        return (
+            f"the kernel takes heads up to {LARGEST_HEAD}, these have {q.shape[-1]} and {v_cache.shape[-1]}"
+        )
     return None

@@ -1,4 +1,4 @@
-"""LayerNorm and RMSNorm in Triton: a row is read once while it fits one block, in blocks elsewhere."""
+"""LayerNorm and RMSNorm in Triton: the tiles, the launches, and the ops that torch sees."""
 
 from __future__ import annotations
 
@@ -6,10 +6,16 @@ from typing import Any, NamedTuple
 
 import torch
 import triton
-import triton.language as tl
 from torch import Tensor
 
 from oxiformers_kernels.device import on, processors
+from oxiformers_kernels.norm.rows_kernel import norm_backward, norm_forward
+from oxiformers_kernels.norm.wide_kernel import (
+    norm_backward_wide,
+    norm_forward_wide,
+    parameter_parts,
+    sum_parts,
+)
 
 # Columns up to which the forward keeps a row in registers; wider rows are read again, from the L2 cache.
 FORWARD_COLUMNS = 16384
@@ -22,277 +28,6 @@ PART_ROWS, PART_COLUMNS = 512, 16
 
 # LayerNorm; RMSNorm rounded before the weight; RMSNorm rounded after it.
 LAYER, LLAMA, GEMMA = 0, 1, 2
-
-
-@triton.jit
-def _load_row(x, residual, offsets, residual_offsets, inside):
-    """x + residual, rounded to their dtype."""
-    values = tl.load(x + offsets, mask=inside, other=0.0)
-    if residual is not None:
-        added = tl.load(residual + residual_offsets, mask=inside, other=0.0)
-        values = (values.to(tl.float32) + added.to(tl.float32)).to(x.dtype.element_ty)
-    return values
-
-
-@triton.jit
-def _scaled(normal, factor, addend, offset, dtype: tl.constexpr, KIND: tl.constexpr):
-    """The normalised row times weight (+ offset) plus bias, None where there is none; `dtype` is that of x."""
-    if KIND == 1:
-        normal = normal.to(dtype).to(tl.float32)
-    if factor is not None:
-        normal *= factor.to(tl.float32) + offset
-    if addend is not None:
-        normal += addend.to(tl.float32)
-    return normal
-
-
-@triton.jit
-def _forward(
-    x, residual, weight, bias, out, total, mean, deviation, n_rows, n_columns, x_row, residual_row, eps, offset,
-    KIND: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    """ROWS whole rows a program.
-
-    `out` and `total` are contiguous, `deviation` is 1 / standard deviation; `mean` and `deviation` are None where no
-    backward needs them.
-    """
-    rows = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
-    columns = tl.arange(0, BLOCK)[None, :]
-    row_inside, column_inside = rows < n_rows, columns < n_columns
-    inside = row_inside & column_inside
-    # Loaded before anything is stored: no load moves up past a store, which might be to the same place.
-    factor, addend = None, None
-    if weight is not None:
-        factor = tl.load(weight + columns, mask=column_inside, other=0.0, eviction_policy="evict_last")
-    if bias is not None:
-        addend = tl.load(bias + columns, mask=column_inside, other=0.0, eviction_policy="evict_last")
-    values = _load_row(x, residual, rows * x_row + columns, rows * residual_row + columns, inside)
-    if residual is not None:
-        tl.store(total + rows * n_columns + columns, values, mask=inside)
-    values = values.to(tl.float32)
-    if KIND == 0:
-        average = tl.sum(values, axis=1)[:, None] / n_columns
-        if mean is not None:
-            tl.store(mean + rows, average, mask=row_inside)
-        values = tl.where(inside, values - average, 0.0)
-    reciprocal = tl.rsqrt(tl.sum(values * values, axis=1)[:, None] / n_columns + eps)
-    if deviation is not None:
-        tl.store(deviation + rows, reciprocal, mask=row_inside)
-    result = _scaled(values * reciprocal, factor, addend, offset, x.dtype.element_ty, KIND)
-    tl.store(out + rows * n_columns + columns, result.to(out.dtype.element_ty), mask=inside)
-
-
-@triton.jit
-def _forward_wide(
-    x, residual, weight, bias, out, total, mean, deviation, n_columns, x_row, residual_row, eps, offset,
-    KIND: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    """One row a program, in blocks: each lane keeps the mean and squares of its own columns (Welford's update)."""
-    row = tl.program_id(0).to(tl.int64)
-    block = tl.arange(0, BLOCK)
-    x += row * x_row
-    out += row * n_columns
-    if residual is not None:
-        residual += row * residual_row
-        total += row * n_columns
-    count = tl.zeros([BLOCK], tl.float32)
-    average = tl.zeros([BLOCK], tl.float32)
-    squares = tl.zeros([BLOCK], tl.float32)
-    for start in range(0, n_columns, BLOCK):
-        columns = start + block
-        inside = columns < n_columns
-        values = _load_row(x, residual, columns, columns, inside)
-        if residual is not None:
-            tl.store(total + columns, values, mask=inside)
-        values = values.to(tl.float32)
-        if KIND == 0:
-            count += tl.where(inside, 1.0, 0.0)
-            away = tl.where(inside, values - average, 0.0)
-            average += away / tl.maximum(count, 1.0)
-            squares += away * (values - average)
-        else:
-            squares += values * values
-    center = 0.0
-    if KIND == 0:
-        center = tl.sum(average * count) / n_columns
-        away = average - center
-        squares += count * away * away
-        if mean is not None:
-            tl.store(mean + row, center)
-    reciprocal = tl.rsqrt(tl.sum(squares) / n_columns + eps)
-    if deviation is not None:
-        tl.store(deviation + row, reciprocal)
-    for start in range(0, n_columns, BLOCK):
-        columns = start + block
-        inside = columns < n_columns
-        values = _load_row(x, residual, columns, columns, inside).to(tl.float32)
-        factor, addend = None, None
-        if weight is not None:
-            factor = tl.load(weight + columns, mask=inside, other=0.0, eviction_policy="evict_last")
-        if bias is not None:
-            addend = tl.load(bias + columns, mask=inside, other=0.0, eviction_policy="evict_last")
-        normal = (values - center) * reciprocal
-        result = _scaled(normal, factor, addend, offset, x.dtype.element_ty, KIND)
-        tl.store(out + columns, result.to(out.dtype.element_ty), mask=inside)
-
-
-@triton.jit
-def _normal(x, mean, reciprocal, rows, row_inside, KIND: tl.constexpr):
-    """x normalised again, from the statistics the forward kept."""
-    values = x.to(tl.float32)
-    if KIND == 0:
-        values -= tl.load(mean + rows, mask=row_inside, other=0.0)
-    return values * reciprocal
-
-
-@triton.jit
-def _backward(
-    grad, grad_total, x, weight, mean, deviation, grad_x, weight_parts, bias_parts, n_rows, n_columns,
-    grad_row, grad_total_row, x_row, offset,
-    KIND: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr, STAGES: tl.constexpr,
-):  # fmt: skip
-    """Programs that stay: each takes every n-th group of ROWS rows and sums what they add to weight and bias.
-
-    With h the normalised row and g = grad * weight, grad_x = (g - h * mean(g * h) - mean(g)) / deviation, the last
-    mean for LayerNorm only. `weight_parts`, `bias_parts`: one row a program.
-    """
-    program, programs = tl.program_id(0), tl.num_programs(0)
-    columns = tl.arange(0, BLOCK)[None, :]
-    column_inside = columns < n_columns
-    if weight is not None:
-        factor = tl.load(weight + columns, mask=column_inside, other=0.0).to(tl.float32) + offset
-    if weight_parts is not None:
-        weight_sum = tl.zeros([ROWS, BLOCK], tl.float32)
-    if bias_parts is not None:
-        bias_sum = tl.zeros([ROWS, BLOCK], tl.float32)
-    for start in tl.range(program * ROWS, n_rows, programs * ROWS, num_stages=STAGES):
-        rows = (start + tl.arange(0, ROWS)).to(tl.int64)[:, None]
-        row_inside = rows < n_rows
-        inside = row_inside & column_inside
-        values = tl.load(x + rows * x_row + columns, mask=inside, other=0.0)
-        g = tl.load(grad + rows * grad_row + columns, mask=inside, other=0.0).to(tl.float32)
-        reciprocal = tl.load(deviation + rows, mask=row_inside, other=0.0)
-        h = _normal(values, mean, reciprocal, rows, row_inside, KIND)
-        if weight_parts is not None:
-            weight_sum += g * h
-        if bias_parts is not None:
-            bias_sum += g
-        if weight is not None:
-            g *= factor
-        if KIND == 0:
-            # Both sums by one exchange between warps.
-            product_sum, grad_sum = tl.split(tl.sum(tl.join(g * h, g), axis=1))
-            result = g - h * (product_sum[:, None] / n_columns) - grad_sum[:, None] / n_columns
-        else:
-            result = g - h * (tl.sum(g * h, axis=1)[:, None] / n_columns)
-        result *= reciprocal
-        if grad_total is not None:
-            passed = tl.load(grad_total + rows * grad_total_row + columns, mask=inside, other=0.0)
-            result += passed.to(tl.float32)
-        tl.store(grad_x + rows * n_columns + columns, result.to(grad_x.dtype.element_ty), mask=inside)
-    part = program.to(tl.int64) * n_columns + columns
-    if weight_parts is not None:
-        tl.store(weight_parts + part, tl.sum(weight_sum, axis=0)[None, :], mask=column_inside)
-    if bias_parts is not None:
-        tl.store(bias_parts + part, tl.sum(bias_sum, axis=0)[None, :], mask=column_inside)
-
-
-@triton.jit
-def _backward_wide(
-    grad, grad_total, x, weight, mean, deviation, grad_x, n_columns, grad_row, grad_total_row, x_row, offset,
-    KIND: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    """One row a program, in blocks: the two means, then the gradient of x as in `_backward`."""
-    row = tl.program_id(0).to(tl.int64)
-    block = tl.arange(0, BLOCK)
-    x += row * x_row
-    grad += row * grad_row
-    grad_x += row * n_columns
-    if grad_total is not None:
-        grad_total += row * grad_total_row
-    reciprocal = tl.load(deviation + row)
-    product_sum = tl.zeros([BLOCK], tl.float32)
-    grad_sum = tl.zeros([BLOCK], tl.float32)
-    for start in range(0, n_columns, BLOCK):
-        columns = start + block
-        inside = columns < n_columns
-        h = _normal(tl.load(x + columns, mask=inside, other=0.0), mean, reciprocal, row, True, KIND)
-        g = tl.load(grad + columns, mask=inside, other=0.0).to(tl.float32)
-        if weight is not None:
-            g *= tl.load(weight + columns, mask=inside, other=0.0).to(tl.float32) + offset
-        product_sum += g * h
-        grad_sum += g
-    product_mean = tl.sum(product_sum) / n_columns
-    grad_mean = tl.sum(grad_sum) / n_columns
-    for start in range(0, n_columns, BLOCK):
-        columns = start + block
-        inside = columns < n_columns
-        h = _normal(tl.load(x + columns, mask=inside, other=0.0), mean, reciprocal, row, True, KIND)
-        g = tl.load(grad + columns, mask=inside, other=0.0).to(tl.float32)
-        if weight is not None:
-            g *= tl.load(weight + columns, mask=inside, other=0.0).to(tl.float32) + offset
-        result = g - h * product_mean
-        if KIND == 0:
-            result -= grad_mean
-        result *= reciprocal
-        if grad_total is not None:
-            result += tl.load(grad_total + columns, mask=inside, other=0.0).to(tl.float32)
-        tl.store(grad_x + columns, result.to(grad_x.dtype.element_ty), mask=inside)
-
-
-@triton.jit
-def _parameter_parts(
-    grad, x, mean, deviation, weight_parts, bias_parts, n_rows, n_columns, grad_row, x_row,
-    KIND: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    """Sums over a share of the rows, for BLOCK columns: what wide rows add to weight and bias."""
-    columns = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)[None, :]
-    column_inside = columns < n_columns
-    share, shares = tl.program_id(1), tl.num_programs(1)
-    weight_sum = tl.zeros([ROWS, BLOCK], tl.float32)
-    bias_sum = tl.zeros([ROWS, BLOCK], tl.float32)
-    for start in range(share * ROWS, n_rows, shares * ROWS):
-        rows = (start + tl.arange(0, ROWS)).to(tl.int64)[:, None]
-        row_inside = rows < n_rows
-        inside = row_inside & column_inside
-        g = tl.load(grad + rows * grad_row + columns, mask=inside, other=0.0).to(tl.float32)
-        bias_sum += g
-        if weight_parts is not None:
-            values = tl.load(x + rows * x_row + columns, mask=inside, other=0.0)
-            reciprocal = tl.load(deviation + rows, mask=row_inside, other=0.0)
-            weight_sum += g * _normal(values, mean, reciprocal, rows, row_inside, KIND)
-    part = share.to(tl.int64) * n_columns + columns
-    if weight_parts is not None:
-        tl.store(weight_parts + part, tl.sum(weight_sum, axis=0)[None, :], mask=column_inside)
-    if bias_parts is not None:
-        tl.store(bias_parts + part, tl.sum(bias_sum, axis=0)[None, :], mask=column_inside)
-
-
-@triton.jit
-def _sum_rows(parts, out, columns, n_parts, n_columns, ROWS: tl.constexpr, BLOCK: tl.constexpr):
-    inside = columns < n_columns
-    result = tl.zeros([ROWS, BLOCK], tl.float32)
-    for start in range(0, n_parts, ROWS):
-        rows = start + tl.arange(0, ROWS)[:, None]
-        result += tl.load(
-            parts + rows.to(tl.int64) * n_columns + columns, mask=(rows < n_parts) & inside, other=0.0
-        )
-    tl.store(out + columns, tl.sum(result, axis=0)[None, :].to(out.dtype.element_ty), mask=inside)
-
-
-@triton.jit
-def _sum_parts(
-    weight_parts, bias_parts, grad_weight, grad_bias, n_parts, n_columns, ROWS: tl.constexpr, BLOCK: tl.constexpr
-):  # fmt: skip
-    """Sums the parts of weight and bias, in the same order every time: the first and the last programs of axis 1."""
-    # What is known when compiling is asked alone: the branch below it is then left out.
-    columns = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)[None, :]
-    if weight_parts is not None:  # noqa: SIM102
-        if tl.program_id(1) == 0:
-            _sum_rows(weight_parts, grad_weight, columns, n_parts, n_columns, ROWS, BLOCK)
-    if bias_parts is not None:  # noqa: SIM102
-        if tl.program_id(1) == tl.num_programs(1) - 1:
-            _sum_rows(bias_parts, grad_bias, columns, n_parts, n_columns, ROWS, BLOCK)
 
 
 class Tile(NamedTuple):
@@ -332,6 +67,8 @@ def forward_tile(n_columns: int) -> Tile:
 def backward_tile(n_columns: int, kept: int) -> Tile:
     """512 elements a warp, of which a thread keeps x, the gradient and the sums for weight and bias.
 
+    Rows of 513 to 1,024 columns: twice as many, so that the columns beyond the row take registers and no warp's time.
+
     Args:
         kept: bytes of a column's x and gradient, which the next rows' loads put in shared memory while these compute.
     """
@@ -344,7 +81,10 @@ def backward_tile(n_columns: int, kept: int) -> Tile:
     rows = max(1, 4 * share // columns)
     warps, stages = rows * columns // share, 3 if rows * columns * kept <= 16384 else 2
     # 512 threads a processor: its registers hold what these keep.
-    return Tile(rows, columns, warps, stages=stages, programs=max(1, 16 // warps))
+    programs = max(1, 16 // warps)
+    return Tile(
+        rows, columns, warps // 2 if aligned and columns == 1024 else warps, stages=stages, programs=programs
+    )
 
 
 def layer_norm(
@@ -394,12 +134,12 @@ def norm_op(
     kept = (mean if mean.numel() else None, deviation if statistics else None)
     with on(x.device):
         if not tile.whole:
-            _forward_wide[(n_rows,)](
+            norm_forward_wide[(n_rows,)](
                 rows, residual, weight, bias, out, total, *kept, n_columns, rows.stride(0), residual_row,
                 eps, offset, KIND=kind, BLOCK=tile.columns, num_warps=tile.warps,
             )  # fmt: skip
         else:
-            _forward[(triton.cdiv(n_rows, tile.rows),)](
+            norm_forward[(triton.cdiv(n_rows, tile.rows),)](
                 rows, residual, weight, bias, out, total, *kept, n_rows, n_columns, rows.stride(0), residual_row,
                 eps, offset, KIND=kind, ROWS=tile.rows, BLOCK=tile.columns, num_warps=tile.warps,
             )  # fmt: skip
@@ -436,23 +176,23 @@ def norm_backward_op(
     )
     with on(x.device):
         if not tile.whole:
-            _backward_wide[(n_rows,)](
+            norm_backward_wide[(n_rows,)](
                 grad, grad_total, x, weight, mean, deviation, grad_x, n_columns, grad.stride(0), grad_total_row,
                 x.stride(0), offset, KIND=kind, BLOCK=tile.columns, num_warps=tile.warps,
             )  # fmt: skip
             if need_weight or need_bias:
-                _parameter_parts[(column_blocks, parts)](
+                parameter_parts[(column_blocks, parts)](
                     grad, x, mean, deviation, weight_parts, bias_parts, n_rows, n_columns, grad.stride(0), x.stride(0),
                     KIND=kind, ROWS=SUM_ROWS, BLOCK=SUM_COLUMNS, num_warps=4,
                 )  # fmt: skip
         else:
-            _backward[(parts,)](
+            norm_backward[(parts,)](
                 grad, grad_total, x, weight, mean, deviation, grad_x, weight_parts, bias_parts, n_rows, n_columns,
                 grad.stride(0), grad_total_row, x.stride(0), offset,
                 KIND=kind, ROWS=tile.rows, BLOCK=tile.columns, STAGES=tile.stages, num_warps=tile.warps,
             )  # fmt: skip
         if need_weight or need_bias:
-            _sum_parts[(triton.cdiv(n_columns, PART_COLUMNS), need_weight + need_bias)](
+            sum_parts[(triton.cdiv(n_columns, PART_COLUMNS), need_weight + need_bias)](
                 weight_parts, bias_parts, grad_weight, grad_bias, parts, n_columns, ROWS=PART_ROWS, BLOCK=PART_COLUMNS,
                 num_warps=8,
             )  # fmt: skip

@@ -100,11 +100,11 @@ def decoding_runs(query: Tensor, values: Tensor, layout: Layout, obstacle: str |
     Raises:
         UnsupportedError: the layout asks for "triton", and it cannot run.
     """
-    if obstacle is None and may_fuse(query):
-        from oxiformers_kernels.decode import _unsupported as decode_unsupported
+    if obstacle is not None or not may_fuse(query):
+        return _runs("decode_attention", layout.backend, query.device, obstacle)
+    from oxiformers_kernels.decode import decode_choice
 
-        obstacle = decode_unsupported(query.unsqueeze(0) if query.dim() == 3 else query, values)
-    return _runs("decode_attention", layout.backend, query.device, obstacle)
+    return _is_triton(lambda: decode_choice(query, values, backend=layout.backend))
 
 
 def decode(
