@@ -105,15 +105,14 @@ def test_disentangled_biases_pair_by_pair(buckets: int, furthest: int) -> None:
     q, k, v = sides(1, length, heads=2, kv_heads=2, dtype=torch.float64)
     position_keys, position_queries = torch.randn(2, 2 * positions, 2, 8, dtype=torch.float64)
     scale = 1 / math.sqrt(3 * 8)
-    places = torch.tensor(
+    # By key minus query, from the furthest before to the furthest after.
+    by_distance = torch.tensor(
         [
-            [
-                min(max(bucket(i - j, buckets, furthest) + positions, 0), 2 * positions - 1)
-                for j in range(length)
-            ]
-            for i in range(length)
+            min(max(bucket(-distance, buckets, furthest) + positions, 0), 2 * positions - 1)
+            for distance in range(1 - length, length)
         ]
     )
+    places = by_distance[torch.arange(length) - torch.arange(length)[:, None] + length - 1]
     scores = torch.einsum("bihd,bjhd->bhij", q, k)
     scores = scores + torch.einsum("bihd,ijhd->bhij", q, position_keys[places])
     scores = scores + torch.einsum("bjhd,ijhd->bhij", k, position_queries[places])
