@@ -6,9 +6,16 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from oxiformers_kernels.attention import attention, bucketed_distance_bias, disentangled_index, table
+from oxiformers_kernels.attention import (
+    attention,
+    bucketed_distance_bias,
+    disentangled_index,
+    disentangled_products,
+    table,
+)
 from tests.kernels.support import DTYPES, assert_close_as_torch, device, poisoned_empty  # noqa: F401
 
 kernel = pytest.importorskip("oxiformers_kernels.attention.kernel", reason="triton is not installed")
@@ -182,7 +189,33 @@ def test_disentangled_biases_beside_others(device: str) -> None:  # noqa: F811
     """Equally long sequences, a dense bias, and an index that falls."""
     index = disentangled_index(8, 8, 20).flip(0)
     options = {"bias": torch.randn(1, 1, 33, 40).to(device), "causal": True, "softcap": 3.0}
-    Case(device, (33, 33), (40, 40), packed=False, terms=TERMS, index=index, **options).check(torch.float32)
+    for drops in ({}, {"dropout": 0.2, "seed": 5}):
+        case = Case(device, (33, 33), (40, 40), packed=False, terms=TERMS, index=index, **options, **drops)
+        case.check(torch.float32)
+
+
+def test_disentangled_products_of_any_strides(device: str) -> None:  # noqa: F811
+    """As cuBLAS leaves them, one head after another, and cut from something wider; gradients reach the embeddings."""
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(30, HEADS, 16, device=device) for _ in range(3))
+    embeddings = [torch.randn(8, HEADS, 16, device=device) for _ in range(2)]
+    ends = torch.tensor([0, 21, 30], device=device, dtype=torch.int32)
+    index = disentangled_index(4, 4, 9).long().to(device)
+    for cut in (False, True):
+        results = []
+        for backend in ("triton", "torch"):
+            leaves = [tensor.detach().clone().requires_grad_() for tensor in (q, k, v, *embeddings)]
+            content, position = disentangled_products(*leaves[:2], *leaves[3:])
+            assert content is not None and position is not None and not content.is_contiguous()
+            if cut:
+                content, position = (F.pad(products, (0, 3))[..., :8] for products in (content, position))
+            out = attention(
+                *leaves[:3], ends, content_to_position=content, position_to_content=position, position_index=index,
+                backend=backend,
+            )  # fmt: skip
+            results.append([out, *torch.autograd.grad(out.square().sum(), leaves)])
+        for mine, plain in zip(*results, strict=True):
+            torch.testing.assert_close(mine, plain, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("reach", [0, 1, 40])

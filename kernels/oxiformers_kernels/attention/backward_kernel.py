@@ -202,7 +202,7 @@ def attention_backward_keys(
                 start = tl.where(before, start, start - near_low + near_high)
                 key_grads, value_grads = _query_block(
                     key_grads, value_grads, keys, values, query_side, grad_side, lse_rows, delta_rows,
-                position_grad_rows,
+                    position_grad_rows,
                     start, tl.where(before, terms.far_right, terms.far_left), key_rows, query_length, key_length, terms,
                     SIZE, V_SIZE, COLUMNS, V_COLUMNS, QUERIES, False, False, TMA, KIND, PRIVATE,
                 )  # fmt: skip

@@ -106,11 +106,11 @@ def attention_backward_queries(
         table_grad += row * (2 * reach + 1)
     if KIND.bias and bias_grad is not None:
         bias_grad += sequence.to(tl.int64) * bias_grad_batch + head.to(tl.int64) * bias_grad_head
-
     if KIND.content and content_grad is not None:
         content_grad = head_of(
             content_grad, sequence, q_start, head, content_batch, content_token, content_head, PACKED
         )
+
     past = key_length - query_length
     queries = first + tl.arange(0, QUERIES)
     query_inside = queries < query_length
