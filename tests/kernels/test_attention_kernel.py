@@ -348,7 +348,16 @@ def test_many_sequences_are_ranked_longest_first(device: str) -> None:  # noqa: 
     assert (lengths[sequences].diff() <= 0).all()
 
 
-def test_relative_buckets_through_the_kernel(device: str) -> None:  # noqa: F811
+@pytest.mark.parametrize("deterministic", [False, True])
+@pytest.mark.parametrize("name", ["distance_bias", "bias"])
+def test_biases_of_any_strides(device: str, deterministic: bool, name: str) -> None:  # noqa: F811
+    bias = biases(device, name)[name].mT.contiguous().mT
+    assert not bias.is_contiguous()
+    Case(device, RAGGED, **{name: bias}).check(torch.float32, deterministic)
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_relative_buckets_through_the_kernel(device: str, deterministic: bool) -> None:  # noqa: F811
     """The gradient reaches T5's table of buckets."""
     q, k, v = (torch.randn(50, 2, 16, device=device) for _ in range(3))
     ends = torch.tensor([0, 50], device=device, dtype=torch.int32)
@@ -356,7 +365,7 @@ def test_relative_buckets_through_the_kernel(device: str) -> None:  # noqa: F811
     for backend in ("triton", "torch"):
         buckets = torch.ones(32, 2, device=device).cumsum(0).mul(0.1).requires_grad_()
         bias = bucketed_distance_bias(buckets, 20, bidirectional=True)
-        out = attention(q, k, v, ends, distance_bias=bias, backend=backend)
+        out = attention(q, k, v, ends, distance_bias=bias, backend=backend, deterministic=deterministic)
         grads.append(torch.autograd.grad(out.square().sum(), buckets)[0])
     torch.testing.assert_close(*grads, atol=1e-4, rtol=1e-4)
     assert grads[0].any()

@@ -137,7 +137,7 @@ class _Call(NamedTuple):
         }
         return {
             "q": q, "k": self.k, "v": self.v,
-            "table": q if biases.distance_bias is None else biases.distance_bias.contiguous(),
+            "table": q if biases.distance_bias is None else biases.distance_bias,
             "bias": q if bias is None else bias,
             "content": q if content is None else content,
             "position": q if position is None else position,
@@ -172,10 +172,7 @@ def _call(
     seed: Tensor | None,
 ) -> _Call:
     q, k, v = (side if side.stride(-1) == 1 else side.contiguous() for side in (q, k, v))
-    biases = biases._replace(
-        content_to_position=_dense(biases.content_to_position),
-        position_to_content=_dense(biases.position_to_content),
-    )
+    biases = _readable(biases)
     batch, tokens = (
         (q.shape[0], q.shape[1]) if cu_seqlens_q is None else (cu_seqlens_q.shape[0] - 1, q.shape[0])
     )
@@ -191,8 +188,18 @@ def _call(
     return _Call(q, k, v, cu_seqlens_q, cu_seqlens_k, biases, options, seed, shape)
 
 
+def _readable(biases: Biases) -> Biases:
+    """As the kernels read them; their gradients then lie alike."""
+    table = biases.distance_bias
+    return biases._replace(
+        distance_bias=None if table is None else table.contiguous(),
+        content_to_position=_dense(biases.content_to_position),
+        position_to_content=_dense(biases.position_to_content),
+    )
+
+
 def _dense(products: Tensor | None) -> Tensor | None:
-    """Products with positions in any order of axes but without gaps, so that their gradients lie alike."""
+    """Products with positions: in any order of axes, but without gaps."""
     if products is None or products.stride(-1) != 1:
         return None if products is None else products.contiguous()
     without_gaps = torch.empty_like(products, device="meta").stride() == products.stride()
@@ -415,11 +422,7 @@ def _backward_queries(
 
 @attention_backward_op.register_fake
 def _(grad, lse_grad, out, lse, q, k, v, *inputs):
-    biases, wanted = Biases(*inputs[2:8]), inputs[-1]
-    biases = biases._replace(
-        content_to_position=_dense(biases.content_to_position),
-        position_to_content=_dense(biases.position_to_content),
-    )
+    biases, wanted = _readable(Biases(*inputs[2:8])), inputs[-1]
     return (
         *(side.new_empty(side.shape) for side in (q, k, v)),
         *(
