@@ -289,7 +289,7 @@ KINDS = {
 def only_they_read(tree: Tree) -> bool:
     """What tokenizers accepts and ours refuses: templates that name what is not there, with which it panics when
     used, unknown names of components, arrays of values for objects with keys, one id for two tokens, merging at
-    random, and words of no length."""
+    random, words of no length, and a model without its type, which a setting of the wrong kind makes one of words."""
     if "special_tokens" in json.dumps(tree.get("post_processor")):
         return True
     for section, known in KINDS.items():
@@ -307,6 +307,8 @@ def only_they_read(tree: Tree) -> bool:
     parts = [tree.get("truncation"), tree.get("padding")]
     parts += tree["added_tokens"] if isinstance(tree.get("added_tokens"), list) else []
     model = tree.get("model")
+    if isinstance(model, dict) and "type" not in model:
+        return True
     vocab = model.get("vocab") if isinstance(model, dict) else None
     ids = list(vocab.values()) if isinstance(vocab, dict) else []
     return any(isinstance(part, list) for part in parts) or len({str(index) for index in ids}) < len(ids)
@@ -321,11 +323,16 @@ def nested(value: Any) -> Iterator[Any]:
                 yield from nested(item[name]) if isinstance(item.get(name), list) else ()
 
 
-def read_theirs(text: str) -> tokenizers.Tokenizer | Exception:
+def read_theirs(text: str) -> tokenizers.Tokenizer | Exception | None:
+    """None where it panics, as on a prefix of subwords that is longer than the part of a merge: that says nothing."""
     try:
         return tokenizers.Tokenizer.from_str(text)
     except Exception as error:  # noqa: BLE001 -- it raises Exception itself
         return error
+    except BaseException as panic:
+        if type(panic).__name__ != "PanicException":
+            raise
+        return None
 
 
 def read_ours(text: str) -> Tokenizer | OxiformersError:
@@ -347,7 +354,9 @@ def test_changed_files(seed: int, changes: int) -> None:
     theirs, ours = read_theirs(text), read_ours(text)
     if isinstance(ours, OxiformersError):
         assert ours.path == "some.json" and ours.key and ours.actual and ours.expected
-        assert isinstance(theirs, Exception) or only_they_read(tree), ours
+        assert theirs is None or isinstance(theirs, Exception) or only_they_read(tree), ours
+        return
+    if theirs is None:
         return
     assert not isinstance(theirs, Exception), theirs
     same(json.loads(ours.to_str()), json.loads(theirs.to_str()))
