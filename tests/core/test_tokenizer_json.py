@@ -18,7 +18,10 @@ from oxiformers._core import Tokenizer
 from oxiformers.errors import FormatError, OxiformersError, UnsupportedError
 from tests.core.reference import wordpiece
 
-RELAXED = settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
+# The same files each time: the search for new ones is the fuzzer's (make fuzz, tests/core/differential.py).
+RELAXED = settings(
+    derandomize=True, max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck)
+)
 
 Tree = dict[str, Any]
 
@@ -353,7 +356,8 @@ def test_changed_files(seed: int, changes: int) -> None:
     text = json.dumps(tree)
     theirs, ours = read_theirs(text), read_ours(text)
     if isinstance(ours, OxiformersError):
-        assert ours.path == "some.json" and ours.key and ours.actual and ours.expected
+        assert ours.path == "some.json" and ours.key and ours.actual
+        assert ours.expected or isinstance(ours, UnsupportedError)
         assert theirs is None or isinstance(theirs, Exception) or only_they_read(tree), ours
         return
     if theirs is None:
