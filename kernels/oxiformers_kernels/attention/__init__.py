@@ -241,7 +241,7 @@ def _check_biases(q: Tensor, biases: Biases) -> None:
         raise ValueError(
             f"attention: bias is {bias.dtype} {tuple(bias.shape)}, expected floating [B or 1, {heads} or 1, Lq, Lk]"
         )
-    for name, tensor in (("alibi_slopes", slopes), ("distance_bias", distance_bias), ("bias", bias)):
+    for name, tensor in zip(biases._fields, biases, strict=True):
         if tensor is not None and tensor.device != q.device:
             raise ValueError(f"attention: {name} is on {tensor.device}, q on {q.device}")
 
@@ -267,10 +267,3 @@ def _check_positions(q: Tensor, k: Tensor, biases: Biases) -> None:
             raise ValueError(
                 f"attention: {name} is {tensor.dtype} {tuple(tensor.shape)}, expected floating {[*expected, 'P']}"
             )
-    for name, other in (
-        ("content_to_position", content),
-        ("position_to_content", position),
-        ("position_index", index),
-    ):
-        if other is not None and other.device != q.device:
-            raise ValueError(f"attention: {name} is on {other.device}, q on {q.device}")

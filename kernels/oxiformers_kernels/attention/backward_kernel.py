@@ -110,7 +110,7 @@ def _query_block(
         k, queries, v, grads, sums[None, :], means[None, :], distance, far_bias, columns, rows, visible, terms,
         MASKED, NEAR, KIND,
     )  # fmt: skip
-    if KIND.position and position_grad is not None:
+    if position_grad is not None:
         # Products are scaled; so are their gradients.
         add_by_index(
             position_grad, terms.position_row, score_grads * terms.scale, distance, rows, visible, terms, -1, PRIVATE
@@ -186,7 +186,7 @@ def attention_backward_keys(
             position, sequence, k_start, head, position_batch, position_token, position_head, PACKED
         )
         position_grad_rows = position_grad
-        if KIND.position and position_grad is not None:
+        if position_grad is not None:
             position_grad_rows = head_of(
                 position_grad, sequence, k_start, head, position_batch, position_token, position_head, PACKED
             )  # fmt: skip

@@ -41,16 +41,16 @@ def _key_block(
         q, keys, grad, values, sums[:, None], means[:, None], distance, far_bias, rows, columns, visible, terms,
         MASKED, NEAR, KIND,
     )  # fmt: skip
-    if KIND.distance and table_grad is not None:
+    if table_grad is not None:
         left_sum, right_sum = add_diagonals(
             table_grad, left_sum, right_sum, biased_grads, start - past - tl.min(queries, axis=0), terms.reach,
             left_side, QUERIES, KEYS, NEAR, PRIVATE,
         )  # fmt: skip
-    if KIND.bias and bias_grad is not None:
+    if bias_grad is not None:
         offsets = rows.to(tl.int64) * bias_grad_query + columns * bias_grad_key
         inside = visible & (rows < terms.bias_queries) & (columns < terms.bias_keys)
         tl.atomic_add(bias_grad + offsets, biased_grads, mask=inside, sem="relaxed")
-    if KIND.content and content_grad is not None:
+    if content_grad is not None:
         # Products are scaled; so are their gradients.
         add_by_index(
             content_grad, terms.content_row, score_grads * terms.scale, distance, rows, visible, terms, 1, PRIVATE
@@ -101,12 +101,12 @@ def attention_backward_queries(
         scale, softcap, keep_share, threshold, reach, index_reach, left, right,
         bias_batch, bias_head, bias_query, bias_key, bias_queries, bias_keys, KIND,
     )  # fmt: skip
-    if KIND.distance and table_grad is not None:
+    if table_grad is not None:
         row = head.to(tl.int64) * n_slots + slot if PRIVATE else head.to(tl.int64)
         table_grad += row * (2 * reach + 1)
-    if KIND.bias and bias_grad is not None:
+    if bias_grad is not None:
         bias_grad += sequence.to(tl.int64) * bias_grad_batch + head.to(tl.int64) * bias_grad_head
-    if KIND.content and content_grad is not None:
+    if content_grad is not None:
         content_grad = head_of(
             content_grad, sequence, q_start, head, content_batch, content_token, content_head, PACKED
         )
@@ -159,7 +159,7 @@ def attention_backward_queries(
             start, 0.0, False, queries, query_length, key_length,
             terms, SIZE, V_SIZE, COLUMNS, V_COLUMNS, QUERIES, KEYS, True, True, TMA, KIND, PRIVATE,
         )  # fmt: skip
-    if KIND.distance and table_grad is not None:
+    if table_grad is not None:
         ends = tl.arange(0, 2)
         add_to(table_grad + ends * 2 * reach, tl.where(ends == 0, left_sum, right_sum), ends >= 0, PRIVATE)
     columns = tl.arange(0, COLUMNS)[None, :]

@@ -11,7 +11,7 @@ import triton.language as tl
 UNSPECIALIZED = [
     *("scale", "softcap", "keep_share", "threshold", "reach", "left", "right", "heads", "kv_heads", "group"),
     *("n_tokens", "n_slots", "n_sequences", "query_length", "key_length", "bias_queries", "bias_keys"),
-    *("index_reach"),
+    "index_reach",
 ]
 
 LOG2E: tl.constexpr = tl.constexpr(1.4426950408889634)
