@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch._functorch.config
 import torch.nn.functional as F
 from liger_kernel.ops.geglu import LigerGELUMulFunction
 from liger_kernel.ops.swiglu import LigerSiLUMulFunction
@@ -19,9 +18,6 @@ from oxiformers_kernels.activation import geglu, swiglu
 
 SECONDS = 60.0
 TOLERANCE = 0.02
-
-# The backward of a kept graph runs again and again, so that its buffers cannot be given away.
-torch._functorch.config.donated_buffer = False
 
 
 def plain_swiglu(gate: Tensor, up: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
+import torch._functorch.config
 import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -44,6 +45,10 @@ SHAPES = [
     for length, causal in ((512, False), (2048, False), (4096, False), (16384, True), (4096, True))
 ]
 FLEX = (Shape(4096, 128, True),)
+
+
+# The backward of a kept graph runs again and again, so that its buffers cannot be given away.
+torch._functorch.config.donated_buffer = False
 
 
 class Backward:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch
-import torch._functorch.config
 from torch import Tensor
 
 from benches.kernels.attention import (
@@ -31,9 +30,6 @@ HEADS, HEAD = 12, 64
 REACH = 128
 POSITIONS = 256
 LONGEST = 512
-
-# The backward of a kept graph runs again and again, so that its buffers cannot be given away.
-torch._functorch.config.donated_buffer = False
 
 
 def distance(length: int, backward: bool) -> KernelCase:

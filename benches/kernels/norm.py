@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch._functorch.config
 import torch.nn.functional as F
 from liger_kernel.ops.fused_add_rms_norm import LigerFusedAddRMSNormFunction
 from liger_kernel.ops.layer_norm import LigerLayerNormFunction
@@ -22,9 +21,6 @@ SECONDS = 90.0
 EPS = 1e-6
 # Rounding to bfloat16 moves a tensor by 2^-9 of its length, and its sums over rows hardly more.
 TOLERANCE = 0.02
-
-# The backward of a kept graph runs again and again, so that its buffers cannot be given away.
-torch._functorch.config.donated_buffer = False
 
 
 def plain_rms_norm(x: Tensor, weight: Tensor) -> Tensor:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch
-import torch._functorch.config
 from liger_kernel.ops.rope import LigerRopeFunction
 from torch import Tensor
 
@@ -17,8 +16,6 @@ from oxiformers_kernels.rope import apply_rope
 SECONDS = 60.0
 TOLERANCE = 0.01
 
-# The backward of a kept graph runs again and again, so that its buffers cannot be given away.
-torch._functorch.config.donated_buffer = False
 
 Turn = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch._functorch.config
 import torch.nn.functional as F
 from liger_kernel.ops.softmax import LigerSoftmaxFunction
 from torch import Tensor
@@ -20,9 +19,6 @@ SECONDS = 90.0
 TOLERANCE = 0.02
 SCALE = 0.125
 DROPOUT = 0.1
-
-# The backward of a kept graph runs again and again, so that its buffers cannot be given away.
-torch._functorch.config.donated_buffer = False
 
 
 def draw(dtype: torch.dtype, *shape: int) -> Tensor:
