@@ -7,7 +7,8 @@ SHELL := bash
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules
 
-# With its default, OpenMP threads spin while they wait, which costs many times over where cores are shared.
+# With its default, OpenMP threads spin while they wait, which costs many times over where cores are shared. oxiformers
+# sets this itself; here it also holds for the oracles. benches/run.py takes it out for what it measures.
 export GOMP_SPINCOUNT := 1000
 export PYO3_PYTHON := $(CURDIR)/.venv/bin/python
 export UV_NO_CONFIG := 1
@@ -17,10 +18,15 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 TORCH := torch==2.13.0
 SENTENCE ?=
 FUZZ_SECONDS ?= 600
+BASE ?= HEAD
+# Tests run in as many processes, one thread each.
+WORKERS ?= $(shell nproc)
 UV := .tools/bin/uv
 BIN := .venv/bin
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Cargo.toml)
 MANIFESTS := pyproject.toml kernels/pyproject.toml
+
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup
 
 # $(call venv,FOLDER): an environment on the chosen interpreter, kept where it is already there.
 venv = $(UV) venv --quiet --allow-existing --python "$(PYTHON)" $(1)
@@ -41,17 +47,32 @@ demo: develop ## Classify a few sentences with the embedded model (SENTENCE="...
 develop: .venv/.core ## Create .venv with what oxiformers needs at run time and build the extension into it
 
 .PHONY: test
-test: develop .venv/.test .venv-457/.made .venv-523/.made ## Run every test: Rust, Python, kernels on the interpreter
+test: develop .venv/.test .venv-457/.made .venv-524/.made ## Run every test: Rust, Python, kernels on the interpreter
 	cargo test --quiet --package oxiformers-core
-	$(BIN)/python -m pytest
-	TRITON_INTERPRET=1 $(BIN)/python -m pytest -m "interpreter and not gpu" tests/kernels tests/layers
+	$(PYTEST)
+	TRITON_INTERPRET=1 $(PYTEST) -m "interpreter and not gpu and not full" tests/kernels tests/layers
 
 .PHONY: ahead
-ahead: develop .venv/.test ## Compile every kernel's tiles for GPUs that are not there, the rarer ones too
-	$(BIN)/python -m pytest -m "not interpreter and not gpu" tests/kernels -k compiles_ahead
+ahead: develop .venv/.test ## Compile every kernel's tiles for GPUs that are not there: whole grids, and the rarer ones
+	$(PYTEST) -m "not interpreter and not gpu" tests/kernels -k compiles_ahead
+
+.PHONY: interpreter
+interpreter: develop .venv/.test ## Run every kernel on Triton's interpreter: whole grids
+	TRITON_INTERPRET=1 $(PYTEST) -m "interpreter and not gpu" tests/kernels tests/layers
+
+.PHONY: mutants
+mutants: develop .venv/.test .tools/bin/cargo-mutants ## Change the code since BASE (a commit) here and there: do tests notice? (FULL=1: all code)
+	mkdir -p target
+	git diff $(BASE) -- rust/core > target/mutants.diff
+	PATH="$(CURDIR)/.tools/bin:$$PATH" cargo mutants --package oxiformers-core --output target --timeout 120 \
+		$(if $(FULL),,--in-diff target/mutants.diff) || case $$? in 2|3) ;; *) exit 1 ;; esac
+	$(BIN)/python -m tests.mutants --base $(BASE) $(if $(FULL),--full)
+
+.tools/bin/cargo-mutants:
+	cargo install --quiet --root .tools cargo-mutants
 
 .PHONY: parity
-parity: develop .venv/.test .venv-457/.made .venv-523/.made ## Compare tokenization with its references: whole corpora, random cases
+parity: develop .venv/.test .venv-457/.made .venv-524/.made ## Compare tokenization with its references: whole corpora, random cases
 	$(BIN)/python tests/core/parity.py
 	$(BIN)/python tests/tokenization/parity.py
 	$(BIN)/python -m tests.core.fuzz --cases 200000
@@ -81,8 +102,9 @@ check: develop .venv/.test .venv/.check ## Formatting, lints and types of the Ru
 	$(BIN)/stubtest oxiformers._core
 
 .PHONY: map
-map: .venv/.made ## Write the tables of docs/map.md from what every module says of itself
+map: .venv/.made ## Write the tables of docs/map.md and the stub of the public names, python/oxiformers/__init__.pyi
 	$(BIN)/python -m tests.repo.module_map
+	$(BIN)/python -m tests.repo.type_stub
 
 .PHONY: wheel
 wheel: .tools/.made .venv/.made ## Build the release wheels of both distributions into dist/
@@ -92,7 +114,7 @@ wheel: .tools/.made .venv/.made ## Build the release wheels of both distribution
 	ls -l dist/*.whl
 
 .PHONY: bench-env
-bench-env: wheel ## Create .venv-bench: our release wheels beside transformers 5.23, tokenizers 0.23.3 and other peers
+bench-env: wheel ## Create .venv-bench: our release wheels beside transformers 5.24, tokenizers 0.23.3 and other peers
 	$(call venv,.venv-bench)
 	$(call install,.venv-bench) "$(TORCH)" --group bench
 	$(call install,.venv-bench) --target .venv-bench/tokenizers-next --no-deps --prerelease allow tokenizers==1.0.0rc3
@@ -108,7 +130,7 @@ bench-gpu: develop .venv/.test ## Measure the kernels on a GPU, into benches/res
 
 .PHONY: clean
 clean: ## Remove everything built, and the environments
-	rm -rf .tools .venv .venv-457 .venv-523 .venv-bench dist target python/oxiformers/*.so
+	rm -rf .tools .venv .venv-457 .venv-524 .venv-bench dist target .cache python/oxiformers/*.so
 
 # What follows is made once and again when its prerequisites change.
 
@@ -143,7 +165,7 @@ clean: ## Remove everything built, and the environments
 	$(call install,.venv-457) "$(TORCH)" transformers==4.57.6 tokenizers==0.22.2 jinja2 sentencepiece protobuf
 	@touch $@
 
-.venv-523/.made: .tools/.made
-	$(call venv,.venv-523)
-	$(call install,.venv-523) "$(TORCH)" transformers==5.23.0 tokenizers==0.23.3 jinja2 accelerate datasets
+.venv-524/.made: .tools/.made
+	$(call venv,.venv-524)
+	$(call install,.venv-524) "$(TORCH)" transformers==5.24.0 tokenizers==0.23.3 jinja2 accelerate datasets
 	@touch $@

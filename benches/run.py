@@ -2,6 +2,9 @@
 
     python benches/run.py [NAME ...] [--repetitions 7] [--skip-tests] [--list]
 
+GOMP_SPINCOUNT, which the Makefile sets for tests, is not set for what is measured, on either side; oxiformers sets it
+itself where it is imported before torch.
+
 Every benchmark is a module of benches/python with ``TESTS`` (pytest paths that must be green), and ``cases()``: an
 iterator of Case. A case holds the sides (ours first), each a callable without arguments, already verified to give the
 same output. Times never leave this program: what is printed and kept are ratios within one run.
@@ -21,6 +24,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+# Every side runs as in a user's shell, which leaves OpenMP its default: the variable goes before torch is imported.
+SPIN_COUNT = os.environ.pop("GOMP_SPINCOUNT", None)
 
 from benches.python.common import Case  # noqa: E402
 from benches.result import Result, commit, spread, versions  # noqa: E402
@@ -103,7 +108,8 @@ def tests_pass(paths: tuple[str, ...]) -> bool:
     # The tests run in the development environment: the bench environment holds the release build and the peers.
     python = os.environ.get("OXIFORMERS_TEST_PYTHON", str(ROOT / ".venv/bin/python"))
     command = [python, "-m", "pytest", "-q", "-x", *(str(ROOT / path) for path in paths)]
-    return subprocess.run(command, cwd=ROOT).returncode == 0
+    spin_count = {} if SPIN_COUNT is None else {"GOMP_SPINCOUNT": SPIN_COUNT}
+    return subprocess.run(command, cwd=ROOT, env=os.environ | spin_count).returncode == 0
 
 
 def main() -> int:

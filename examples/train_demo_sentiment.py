@@ -134,8 +134,8 @@ def drop_words(ids: Tensor, share: float) -> Tensor:
 
 
 def train(
-    model: nn.Module, ids: list[list[int]], labels: list[int], options: argparse.Namespace
-) -> Iterator[nn.Module]:
+    model: PreTrainedModel, ids: list[list[int]], labels: list[int], options: argparse.Namespace
+) -> Iterator[PreTrainedModel]:
     """Yields, after each epoch, the running average of the weights."""
     decayed = [weight for weight in model.parameters() if weight.dim() > 1]
     plain = [weight for weight in model.parameters() if weight.dim() <= 1]

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["tests.models.contract.budget"]
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 IN_CI = os.environ.get("CI") == "true"
 
@@ -42,9 +44,9 @@ def _interpreter(environment: str, variable: str) -> Path:
 
 
 @pytest.fixture(scope="session")
-def python_523() -> Path:
-    """An interpreter with transformers 5.23.0 and tokenizers 0.23.3."""
-    return _interpreter(".venv-523", "OXIFORMERS_PYTHON_523")
+def python_524() -> Path:
+    """An interpreter with transformers 5.24.0 and tokenizers 0.23.3."""
+    return _interpreter(".venv-524", "OXIFORMERS_PYTHON_524")
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +55,12 @@ def python_457() -> Path:
     return _interpreter(".venv-457", "OXIFORMERS_PYTHON_457")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of a file run in one process, where what its fixtures make is made once, unless they name a group."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
     marked = [item for item in items if "gpu" in item.keywords]
     if not marked:
         return

@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, dataclass_transform
 
-from . import config_types, files, hub
-from .config_file import CONFIG_NAME, read_config, refuse_remote_code, untag_floats
-from .errors import ConfigError, UnsupportedError
-from .logging import get_logger
+from oxiformers import config_types, files, hub
+from oxiformers.config_file import CONFIG_NAME, read_config, refuse_remote_code, untag_floats
+from oxiformers.config_labels import LabelMaps
+from oxiformers.config_types import Count, TokenId
+from oxiformers.errors import ConfigError, UnsupportedError
+from oxiformers.logging import get_logger
 
 if TYPE_CHECKING:
     import torch
@@ -49,6 +51,9 @@ ATTENTION_IMPLEMENTATIONS = (
     "flex_attention",
 )
 
+# Other names that torch has for some of DTYPES.
+_SAME_DTYPES = {"half": "float16", "float": "float32", "double": "float64"}
+
 ConfigType = TypeVar("ConfigType", bound="Config")
 
 # Instance attributes that are not keys of config.json.
@@ -59,9 +64,16 @@ _DROPPED = frozenset(
 )
 
 
+def dtype_name(value: torch.dtype | str) -> str | None:
+    """The name in DTYPES of a dtype or of any of its names: "half", "torch.float16"; None where it has none."""
+    name = str(value).removeprefix("torch.")
+    name = _SAME_DTYPES.get(name, name)
+    return name if name in DTYPES else None
+
+
 @dataclass_transform(kw_only_default=True)
 @dataclass(init=False, repr=False, eq=False)
-class Config:
+class Config(LabelMaps):
     """The base of every configuration.
 
     A subclass is a dataclass whose fields are the keys of config.json with transformers' defaults::
@@ -71,20 +83,20 @@ class Config:
             model_type = "bert"
             hidden_size: int = 768
 
-    Values are checked against the annotations (an integer does for a float; nothing else is converted), sizes
-    against the limits of `config_types`, and then by `validate`. Keys without a field are kept as attributes
-    and written back. A subclass may derive fields from others in `__post_init__`, which runs after the types
-    are checked.
+    Types are checked against the annotations when a config is made (an integer does for a float; nothing else is
+    converted). Whether a model can be built is checked when one is: ranges, which annotations say as
+    `config_types` has them, and then `validate`. Keys without a field are kept as attributes and written back.
+    A subclass may derive fields from others in `__post_init__`, which runs after the types are checked.
 
     Class attributes:
         model_type: the name of the architecture in config.json.
         attribute_map: other names of fields, such as {"hidden_size": "dim"}; they read, set and override the
             field.
+        default_labels: how many labels there are where nothing says.
         keys_to_ignore_at_inference: outputs that a Trainer does not gather.
 
     Raises:
-        ConfigError: a value of the wrong type, out of range or in contradiction to another; with path and
-            key.
+        ConfigError: a value of the wrong type, or labels that contradict each other; with path and key.
     """
 
     model_type: ClassVar[str] = ""
@@ -100,12 +112,12 @@ class Config:
     is_encoder_decoder: bool = False
     is_decoder: bool = False
     add_cross_attention: bool = False
-    chunk_size_feed_forward: int = 0
-    pad_token_id: int | None = None
-    bos_token_id: int | list[int] | None = None
-    eos_token_id: int | list[int] | None = None
-    sep_token_id: int | None = None
-    decoder_start_token_id: int | list[int] | None = None
+    chunk_size_feed_forward: Count = 0
+    pad_token_id: TokenId | None = None
+    bos_token_id: TokenId | list[int] | None = None
+    eos_token_id: TokenId | list[int] | None = None
+    sep_token_id: TokenId | None = None
+    decoder_start_token_id: TokenId | list[int] | None = None
     id2label: dict[int, str] | None = None
     label2id: dict[str, Any] | None = None
     problem_type: (
@@ -140,39 +152,56 @@ class Config:
         for name, default in config_types.defaults(cls).items():
             if name not in cls.attribute_map:
                 setattr(self, name, values.pop(name) if name in values else copy.deepcopy(default))
-        for key, value in values.items():
-            self._set_unknown(key, value)
+        self._set_others(values)
         self.dtype = dtypes[0] if dtypes[0] is not None else dtypes[1]
         self.attn_implementation = attention[0] if attention[0] is not None else attention[1]
-        self._set_labels(num_labels)
-        self._check_values()
+        self._complete_labels(num_labels)
+        self._check_types()
         with self._naming_the_source():
             self.__post_init__()
-        self.check()
+        self._standardize()
+        self._check_types()
 
     def __post_init__(self) -> None:
-        """Derives fields from others; runs once, when the types of all fields are right."""
+        """Derives fields from others; runs once, when the types of all fields are right.
+
+        Raise `self.error(...)` here only for values that transformers' config refuses too.
+        """
+
+    def _standardize(self) -> None:
+        """Brings values that have several spellings into one; runs whenever values may have changed."""
 
     def validate(self) -> None:
-        """Checks values against one another; types are right. Raise `self.error(key, expected, actual)`."""
+        """Checks values against one another, before a model is built; types and ranges are right.
+
+        Raise `self.error(key, expected, actual)`.
+        """
+
+    def copy_with(self, **values: Any) -> Self:
+        """A copy with other values for some keys."""
+        other = copy.deepcopy(self)
+        for key, value in values.items():
+            setattr(other, key, value)
+        return other
 
     def check(self) -> None:
-        """Checks every value as it is now: types, sizes, then `validate`. Every model calls it first."""
-        self._check_values()
+        """Checks whether a model can be built from the values as they are now: types, ranges, then `validate`.
+
+        Every model's constructor calls it first. Raises ConfigError, or UnsupportedError from `validate`.
+        """
+        self._check_types()
+        self._standardize()
+        self._check_ranges()
         with self._naming_the_source():
             self.validate()
 
     def error(self, key: str, expected: str, actual: str | None = None) -> ConfigError:
         """The error for a value that will not do, naming its file; `actual` is the value by default."""
         found = actual if actual is not None else config_types.actual_words(getattr(self, key, None))
-        where = self._source or type(self).__name__
-        return ConfigError(
-            f"{where}: {key} must be {expected}, but is {found}",
-            path=self._source,
-            key=key,
-            expected=expected,
-            actual=found,
-        )
+        if self._source is not None:
+            return ConfigError.mismatch(key, expected, found, path=self._source)
+        message = f"{type(self).__name__}: {key}: expected {expected}, got {found}"
+        return ConfigError(message, key=key, expected=expected, actual=found)
 
     @contextmanager
     def _naming_the_source(self) -> Iterator[None]:
@@ -193,27 +222,10 @@ class Config:
     def require_multiple(self, key: str, of: str) -> None:
         """Raises ConfigError unless field `key` is a multiple of field `of`, as a width is of the heads."""
         value, divisor = getattr(self, key), getattr(self, of)
-        if value % divisor:
+        if divisor < 1 or value % divisor:
             raise self.error(key, f"a multiple of {of} ({divisor})", str(value))
 
     # What is not a plain field
-
-    @property
-    def num_labels(self) -> int:
-        """The number of labels. Setting another number names them LABEL_0, LABEL_1, ..."""
-        return len(self.id2label or ())
-
-    @num_labels.setter
-    def num_labels(self, count: int) -> None:
-        if not config_types.fits(count, int) or not 0 <= count <= config_types.MAX_LABELS:
-            raise self.error(
-                "num_labels",
-                f"an integer from 0 to {config_types.MAX_LABELS}",
-                config_types.actual_words(count),
-            )
-        if self.id2label is None or len(self.id2label) != count:
-            self.id2label = {index: f"LABEL_{index}" for index in range(count)}
-            self.label2id = {name: index for index, name in self.id2label.items()}
 
     @property
     def dtype(self) -> torch.dtype | None:
@@ -227,8 +239,8 @@ class Config:
 
     @dtype.setter
     def dtype(self, value: torch.dtype | str | None) -> None:
-        name = None if value is None else str(value).removeprefix("torch.")
-        if name is not None and name not in DTYPES:
+        name = None if value is None else dtype_name(value)
+        if value is not None and name is None:
             raise self.error("dtype", "one of " + ", ".join(DTYPES), config_types.actual_words(value))
         self._dtype = name
 
@@ -250,12 +262,8 @@ class Config:
     def attn_implementation(self, value: str | None) -> None:
         if value not in ATTENTION_IMPLEMENTATIONS:
             known = ", ".join(repr(name) for name in ATTENTION_IMPLEMENTATIONS)
-            raise UnsupportedError(
-                f"attn_implementation {value!r} is unknown; the known ones are {known}",
-                path=self._source,
-                key="attn_implementation",
-                expected=known,
-                actual=repr(value),
+            raise UnsupportedError.mismatch(
+                "attn_implementation", f"one of {known}", repr(value), path=self._source
             )
         self._attn_implementation = value
 
@@ -298,12 +306,8 @@ class Config:
         values, source, overrides = read_config(name_or_path, **kwargs)
         refuse_remote_code(values, source, overrides.pop("trust_remote_code", None))
         if cls.model_type and (found := values.get("model_type", cls.model_type)) != cls.model_type:
-            raise ConfigError(
-                f"{source}: model_type must be {cls.model_type!r} for {cls.__name__}, but is {found!r}",
-                path=source,
-                key="model_type",
-                expected=repr(cls.model_type),
-                actual=repr(found),
+            raise ConfigError.mismatch(
+                "model_type", f"{cls.model_type!r} for {cls.__name__}", repr(found), path=source
             )
         return cls.from_dict(values, source=source, _name_or_path=os.fspath(name_or_path), **overrides)
 
@@ -341,24 +345,16 @@ class Config:
         return values, rest
 
     def update(self, values: dict[str, Any]) -> dict[str, Any]:
-        """Overrides values by name or alias and checks the result; returns those that are no keys."""
-        known, unused = self._keys(), {}
-        labels = values.get("id2label")
-        if isinstance(labels, dict) and values.get("num_labels", len(labels)) != len(labels):
-            raise self.error(
-                "num_labels",
-                f"the number of labels passed as id2label, {len(labels)}",
-                config_types.actual_words(values["num_labels"]),
-            )
+        """Overrides values by name or alias and checks their types; returns those that are no keys."""
+        known, unused, values = self._keys(), {}, dict(values)
+        self._override_labels(values)
         for key, value in values.items():
             if key not in known:
                 unused[key] = value
             elif not (key in ("dtype", "torch_dtype") and value in (None, "auto")):
                 setattr(self, key, value)
-        if "id2label" in values and "label2id" not in values:
-            self.label2id = None
-        self._set_labels(None)
-        self.check()
+        self._check_types()
+        self._standardize()
         return unused
 
     # Writing
@@ -373,7 +369,7 @@ class Config:
 
     def to_diff_dict(self) -> dict[str, Any]:
         """As `to_dict`, without the keys of the base class that have their default."""
-        common = Config().to_dict()
+        common = Config(num_labels=self.default_labels).to_dict()
         mro = type(self).__mro__
         own = {key for cls in mro[: mro.index(Config)] for key in inspect.get_annotations(cls)}
         return {
@@ -394,7 +390,7 @@ class Config:
     def save_pretrained(self, directory: str | os.PathLike[str], push_to_hub: bool = False) -> None:
         """Writes config.json into the folder, which is created. transformers reads it. Raises FileError."""
         hub.refuse_push(push_to_hub)
-        self.check()
+        self._check_types()
         files.make_folder(directory)
         self.to_json_file(Path(directory, CONFIG_NAME))
 
@@ -422,6 +418,11 @@ class Config:
         }
         return kept | set(type(self).attribute_map) | special
 
+    def _set_others(self, values: dict[str, Any]) -> None:
+        """Sets what was given beside the fields: other names of theirs, and keys that are kept as they are."""
+        for key, value in values.items():
+            self._set_unknown(key, value)
+
     def _set_unknown(self, key: str, value: Any) -> None:
         present = getattr(type(self), key, None)
         settable = isinstance(present, property) and present.fset is not None
@@ -431,38 +432,15 @@ class Config:
             raise self.error(key, "absent: the name is reserved", config_types.actual_words(value))
         setattr(self, key, value)
 
-    def _set_labels(self, num_labels: int | None) -> None:
-        """Makes id2label's keys integers and fills in what is not given: two labels, label2id."""
-        if not config_types.fits(num_labels, int | None):
-            raise self.error("num_labels", "an integer", config_types.actual_words(num_labels))
-        if self.id2label is None:
-            self.num_labels = 2 if num_labels is None else num_labels
-            return
-        if not config_types.fits(self.id2label, dict[int, str]):
-            raise self.error("id2label", "an object from integers to strings")
-        if len(by_id := {int(key): name for key, name in self.id2label.items()}) != len(self.id2label):
-            raise self.error("id2label", "an object with each integer once")
-        self.id2label = by_id
-        if self.label2id is None:
-            self.label2id = {name: index for index, name in self.id2label.items()}
-        if num_labels is not None and num_labels != len(self.id2label):
-            logger.warning("num_labels=%s is ignored: id2label has %d labels", num_labels, len(self.id2label))
-
-    def _check_values(self) -> None:
-        cls = type(self)
-        for key, hint in config_types.hints(cls).items():
+    def _check_types(self) -> None:
+        for key, hint in config_types.hints(type(self)).items():
             if not config_types.fits(getattr(self, key), hint):
                 raise self.error(key, config_types.expected_words(hint))
-            value = getattr(self, key)
-            limit = config_types.SIZE_LIMITS.get(key)
-            least = 0 if key in config_types.MAY_BE_ZERO else 1
-            if limit is not None and isinstance(value, int) and not least <= value <= limit:
-                raise self.error(key, f"from {least} to {limit}")
-            is_dropout = "dropout" in key or key.endswith("_pdrop")
-            if is_dropout and isinstance(value, (int, float)) and not 0 <= value <= 1:
-                raise self.error(key, "from 0 to 1")
-            if key.endswith(("_eps", "_epsilon", "initializer_range")) and value is not None and value < 0:
-                raise self.error(key, "at least 0")
+
+    def _check_ranges(self) -> None:
+        for key, hint in config_types.hints(type(self)).items():
+            if (found := config_types.outside(getattr(self, key), hint)) is not None:
+                raise self.error(key, str(found[1]))
         vocabulary, padding = vars(self).get("vocab_size"), self.pad_token_id
         if isinstance(vocabulary, int) and padding is not None and not -vocabulary <= padding < vocabulary:
             raise self.error("pad_token_id", f"below vocab_size ({vocabulary})")

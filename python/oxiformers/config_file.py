@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import Any, cast
 
-from . import config_types, files, hub
-from .errors import UnsupportedError
+from oxiformers import config_types, files, hub
+from oxiformers.errors import UnsupportedError
 
 CONFIG_NAME = "config.json"
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from typing import Self
+
 
 class OxiformersError(Exception):
     """The base of every error raised on purpose.
@@ -28,16 +31,41 @@ class OxiformersError(Exception):
         self.expected = expected
         self.actual = actual
 
+    @classmethod
+    def mismatch(
+        cls,
+        key: str,
+        expected: object,
+        actual: object,
+        hint: str = "",
+        *,
+        path: str | os.PathLike[str] | None = None,
+    ) -> Self:
+        """The error of a value that is not what it should be: "path: key: expected ..., got ...; hint".
+
+        Args:
+            key, path: where the value stands, as the attributes.
+            expected, actual: in words, or values whose `str` says it.
+            hint: what to do about it, or why it matters.
+        """
+        where = f"{os.fspath(path)}: {key}" if path is not None else key
+        advice = f"; {hint}" if hint else ""
+        return cls(
+            f"{where}: expected {expected}, got {actual}{advice}",
+            path=None if path is None else os.fspath(path),
+            key=key,
+            expected=str(expected),
+            actual=str(actual),
+        )
+
 
 class FileError(OxiformersError, OSError):
     """A file could not be opened, read, mapped or written."""
 
-    def __init__(
-        self, message: str, *, path: str | None = None, errno: int | None = None, key: str | None = None
-    ) -> None:
-        OxiformersError.__init__(self, message, path=path, key=key)
+    def __init__(self, message: str, *, errno: int | None = None, **fields: str | None) -> None:
+        OxiformersError.__init__(self, message, **fields)
         self.errno = errno
-        self.filename = path
+        self.filename = self.path
 
     def __str__(self) -> str:
         """The message: OSError's own would show the errno and the path in its place."""
@@ -61,7 +89,7 @@ class ArgumentError(OxiformersError, ValueError):
 
 
 class InputTypeError(OxiformersError, TypeError):
-    """An input has the wrong type, such as a number where a string is due."""
+    """An input has the wrong type, such as a number where a string is expected."""
 
 
 class TokenListError(InputTypeError, AssertionError):

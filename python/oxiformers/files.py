@@ -7,11 +7,45 @@ import os
 from pathlib import Path
 from typing import Any
 
-from .errors import FileError, FormatError, MissingFileError
+from oxiformers.errors import FileError, FormatError, MissingFileError
 
 #: JSON nested deeper than this is refused: no config or tokenizer comes near, and deeper data overflow the
 #: stack later.
 MAX_JSON_DEPTH = 200
+
+
+#: How many bytes `foreign_content` asks for.
+HEAD_BYTES = 1024
+
+
+def foreign_content(head: bytes) -> str | None:
+    """What stands in the place of a model's file, told from its first `HEAD_BYTES`; None where nothing is known.
+
+    The answer says what the file is and how to get the real one, to end "expected ..., got ...": Git LFS leaves
+    pointers where it is not installed, and a download of a Hub page instead of its file leaves HTML.
+    """
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:HEAD_BYTES].lower()
+    if text.startswith(b"version https://git-lfs.github.com/spec/"):
+        return (
+            "a Git LFS pointer; run `git lfs install` and `git lfs pull` in its repository, or `hf download`"
+        )
+    is_html = text.startswith(b"<html") and (b"<head" in text or b"<body" in text)
+    if is_html or text.startswith((b"<!doctype html", b"<?xml")):
+        return "a web page; download the file itself (on the Hub its address has /resolve/, not /blob/)"
+    if text.strip() in (b"entry not found", b"not found", b"repository not found", b"404: not found"):
+        return "the message of a failed download; download the file again, as with `hf download`"
+    return None
+
+
+def refuse_foreign(path: str | os.PathLike[str], expected: str) -> None:
+    """Raises a FormatError where the file is `foreign_content`; one that cannot be opened is the reader's to refuse."""
+    try:
+        with Path(path).open("rb") as stream:
+            found = foreign_content(stream.read(HEAD_BYTES))
+    except OSError:
+        return
+    if found is not None:
+        raise FormatError.mismatch("content", expected, found, path=path)
 
 
 def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -62,6 +96,9 @@ def parse_json(data: bytes | str, source: str) -> dict[str, Any]:
     try:
         value = json.loads(data, object_pairs_hook=unique)
     except json.JSONDecodeError as error:
+        found = foreign_content(data[:HEAD_BYTES].encode("utf-8", "surrogatepass"))
+        if found is not None:
+            raise FormatError.mismatch("content", "JSON", found, path=source) from error
         raise FormatError(
             f"{source} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}",
             path=source,

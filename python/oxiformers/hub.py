@@ -7,14 +7,17 @@ files cached no network call is made. `force_download=True` asks for the newest.
 from __future__ import annotations
 
 import os
+import threading
 import time
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 
-from . import env
-from .errors import ArgumentError, FileError, InputTypeError, MissingFileError, UnsupportedError
-from .files import read_json as read_json
-from .logging import get_logger
+from oxiformers import env
+from oxiformers.errors import ArgumentError, FileError, InputTypeError, MissingFileError, UnsupportedError
+from oxiformers.files import read_json as read_json
+from oxiformers.logging import get_logger
 
 logger = get_logger(__name__)
 
@@ -38,14 +41,29 @@ _WITHOUT_EFFECT = frozenset(
     }
 )
 
-# A failed call takes huggingface_hub's retries, 20 seconds and more; optional files are not asked for
-# meanwhile.
-_UNREACHABLE_FOR = 60.0
+# Without a network huggingface_hub tries a download for 20 seconds and more. So before the first optional file the
+# Hub is asked once whether it answers, in that many seconds, and the answer counts for a while.
+_PATIENCE = 3.0
+_ANSWER_COUNTS_FOR = 60.0
 
 # Longer paths, and longer names in them, are refused by every operating system there is.
 _LONGEST_PATH = 4096
 _LONGEST_NAME = 255
-_unreachable_until = 0.0
+
+
+@dataclass
+class _Reachability:
+    """What is known of the Hub: until when (by time.monotonic) it may be taken to answer, or not to."""
+
+    answers_until: float = 0.0
+    silent_until: float = 0.0
+
+    def note(self, answered: bool) -> None:
+        until = time.monotonic() + _ANSWER_COUNTS_FOR
+        self.answers_until, self.silent_until = (until, 0.0) if answered else (0.0, until)
+
+
+_reachability = _Reachability()
 
 
 def path_text(path: str | os.PathLike[str], argument: str) -> str:
@@ -53,12 +71,7 @@ def path_text(path: str | os.PathLike[str], argument: str) -> str:
     text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else path
     if not isinstance(text, str):
         kind = type(path).__name__
-        raise InputTypeError(
-            f"{argument} should be a str or a path, not {kind}",
-            key=argument,
-            expected="a str or a path",
-            actual=kind,
-        )
+        raise InputTypeError.mismatch(argument, "a str or a path", kind)
     return text
 
 
@@ -104,10 +117,13 @@ class Source:
     def __repr__(self) -> str:
         return f"Source({self.name!r})"
 
-    def file(self, filename: str, required: bool = True) -> Path | None:
+    def file(self, filename: str, required: bool = True, ask: bool = True) -> Path | None:
         """The local path of one file, fetched first where it lies only on the Hub.
 
-        Returns None where the file does not exist and `required` is False.
+        Args:
+            filename: its path in the folder or repository.
+            required: whether it is an error that there is no such file; else the answer is None.
+            ask: whether the Hub may be asked for an optional file that is not in the cache.
 
         Raises:
             MissingFileError: the file does not exist, or cannot be had offline.
@@ -121,28 +137,26 @@ class Source:
             if path.is_file():
                 return path
             return self._missing_locally(path) if required else None
-        return self._hub_file(str(relative), required)
+        return self._hub_file(str(relative), required, ask or required)
 
     def _local_folder(self) -> Path | None:
         path = Path(self.name).expanduser()
         if len(os.fsencode(path.name)) > _LONGEST_NAME or len(self.name) > _LONGEST_PATH:
-            raise ArgumentError(
-                f"name_or_path is too long: {len(self.name)} characters, which begin with {self.name[:40]!r}",
-                path=self.name,
-                key="name_or_path",
-                expected=f"at most {_LONGEST_PATH} characters",
-                actual=f"{len(self.name)} characters",
+            raise ArgumentError.mismatch(
+                "name_or_path",
+                f"at most {_LONGEST_PATH} characters",
+                f"{len(self.name)} characters, which begin with {self.name[:40]!r}",
             )
         if self.name and path.is_dir():
             return path
         if self.name in EMBEDDED:
             return Path(__file__).parent / EMBEDDED[self.name]
         if path.is_file():
-            raise ArgumentError(
-                f"{self.name} is a file; due is the folder of the model's files, or a repository's name",
+            raise ArgumentError.mismatch(
+                "name_or_path",
+                "the folder of the model's files, or a repository's name",
+                "a file",
                 path=self.name,
-                expected="a folder or a repository's name",
-                actual="a file",
             )
         if (
             path.is_absolute()
@@ -151,7 +165,7 @@ class Source:
             or self.name.count("/") > 1
         ):
             raise MissingFileError(
-                f"there is no folder {self.name} (looked at {path.absolute()}), and this is no name of a "
+                f"there is no folder {self.name} (looked at {path.absolute()}), and this cannot be the name of a "
                 "repository on the Hub, which is written 'name' or 'owner/name'",
                 path=self.name,
             )
@@ -181,7 +195,7 @@ class Source:
             state = "this folder does not exist"
         raise MissingFileError(f"there is no {path.name} in {where} ({state})", path=str(path), key=path.name)
 
-    def _hub_file(self, filename: str, required: bool) -> Path | None:
+    def _hub_file(self, filename: str, required: bool, ask: bool) -> Path | None:
         from huggingface_hub import _CACHED_NO_EXIST, try_to_load_from_cache
 
         if not self.force_download:
@@ -192,18 +206,21 @@ class Source:
                 return Path(cached)
             if cached is _CACHED_NO_EXIST:
                 return self._missing_on_hub(filename, None) if required else None
-        if not required and not self.force_download and self._known_absent():
+        if not required and not self.force_download and (not ask or self._known_absent()):
             return None
         if self.local_files_only or _offline():
             if not required:
                 return None
             reason = "local_files_only=True" if self.local_files_only else "HF_HUB_OFFLINE"
             raise MissingFileError(
-                f"{filename} of {self._described()} is not in the cache ({self._cache()}), and {reason} "
-                "forbids to ask the Hub; load it once online, or give a local folder",
+                f"{filename} of {self._described()} is not in the cache ({self._cache()}), and the Hub is not asked "
+                f"because of {reason}; load it once online, or give a local folder",
                 path=self.name,
                 key=filename,
             )
+        if not required and self._has_snapshot() and not self._hub_answers(filename):
+            self._take_as_absent(filename)
+            return None
         return self._download(filename, required)
 
     def _download(self, filename: str, required: bool) -> Path | None:
@@ -247,11 +264,10 @@ class Source:
                     path=self.name,
                     key=filename,
                 ) from error
-            global _unreachable_until
-            _unreachable_until = time.monotonic() + _UNREACHABLE_FOR
-            logger.info("%s of %s is taken as absent: the Hub could not be reached", filename, self.name)
+            self._take_as_absent(filename)
             return None
         except hub.EntryNotFoundError as error:
+            _reachability.note(answered=True)
             return self._missing_on_hub(filename, error) if required else None
         except (OSError, hub.HfHubHTTPError) as error:
             raise FileError(
@@ -259,7 +275,34 @@ class Source:
                 path=self.name,
                 key=filename,
             ) from error
+        _reachability.note(answered=True)
         return Path(path)
+
+    def _hub_answers(self, filename: str) -> bool:
+        """Whether the Hub answers at all; asks it once, and not again for a while."""
+        if time.monotonic() < _reachability.answers_until:
+            return True
+        from huggingface_hub import hf_hub_url
+        from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
+
+        # Without the token and huggingface_hub's headers: to find those it may call the Hub itself.
+        url, session = hf_hub_url(self.name, filename, revision=self.revision), get_session()
+        answers: list[int] = []
+
+        def ask() -> None:
+            with suppress(Exception):  # requests' errors or httpx's: with either there was no answer
+                answers.append(session.head(url, timeout=_PATIENCE).status_code)
+
+        # In a thread, since no time-out of a connection bounds the search for its address.
+        asking = threading.Thread(target=ask, name="oxiformers-hub", daemon=True)
+        asking.start()
+        asking.join(_PATIENCE)
+        _reachability.note(answered=bool(answers))
+        return bool(answers)
+
+    def _take_as_absent(self, filename: str) -> None:
+        _reachability.note(answered=False)
+        logger.info("%s of %s is taken as absent: the Hub could not be reached", filename, self.name)
 
     def _missing_on_hub(self, filename: str, cause: Exception | None) -> NoReturn:
         raise MissingFileError(
@@ -277,7 +320,7 @@ class Source:
         for it file by file.
         """
         return self._cached(".gitattributes") or (
-            time.monotonic() < _unreachable_until and self._has_snapshot()
+            time.monotonic() < _reachability.silent_until and self._has_snapshot()
         )
 
     def _has_snapshot(self) -> bool:
@@ -337,11 +380,8 @@ def refuse_push(push_to_hub: bool) -> None:
 def _inside(path: PurePosixPath) -> PurePosixPath:
     """The path, which must lie inside the model's folder: a name read from a file must not lead out of it."""
     if path.is_absolute() or ".." in path.parts or not path.parts:
-        raise ArgumentError(
-            f"{path} is not a path inside the model's folder",
-            key=str(path),
-            expected="a relative path without '..'",
-            actual=str(path),
+        raise ArgumentError.mismatch(
+            str(path), "a relative path without '..'", path, "a file lies inside the model's folder"
         )
     return path
 

@@ -1,8 +1,8 @@
-"""The package's loggers and their level, as `transformers.logging` offers them.
+"""The package's loggers and their level, with the functions of `transformers.logging`.
 
-Every module logs to `oxiformers.<module>`. The default level is WARNING, or OXIFORMERS_VERBOSITY
-(debug, info, warning, error, critical). Records go to standard error, and to the root logger's handlers where
-the program has set some up.
+Every module logs to `oxiformers.<module>`. The level is that of OXIFORMERS_VERBOSITY (debug, info, warning, error,
+critical), by default WARNING. Records go to the root logger's handlers where the program has set some up, else to
+standard error.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from logging import CRITICAL, DEBUG, ERROR, FATAL, INFO, NOTSET, WARN, WARNING
 from threading import Lock
 from typing import TextIO
 
-from . import env
+from oxiformers import env
 
 __all__ = [
     "CRITICAL",
@@ -42,7 +42,7 @@ _ready = False
 
 
 class _StandardError(logging.StreamHandler[TextIO]):
-    """Writes to what sys.stderr is now (it may be replaced), unless the root logger has handlers."""
+    """Writes to the present sys.stderr, which a program may replace, unless the root logger has handlers."""
 
     def __init__(self) -> None:
         super().__init__(sys.stderr)
@@ -71,7 +71,7 @@ def _root() -> logging.Logger:
 
 
 def get_logger(name: str | None = None) -> logging.Logger:
-    """The logger of that name, below the package's own; the package's own without a name."""
+    """The logger of that name below the package's logger; without a name, the package's logger."""
     root = _root()
     if name is None or name == _ROOT:
         return root
@@ -114,5 +114,5 @@ def enable_propagation() -> None:
 
 
 def disable_propagation() -> None:
-    """Keeps records from the root logger."""
+    """Does not pass records on to the root logger."""
     _root().propagate = False

@@ -1,4 +1,4 @@
-"""What a report of a problem should say of its surroundings, and which implementation of each op would run."""
+"""What to add to a report of a problem: versions, devices, settings, and which implementation of each op runs."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _PACKAGES = ("oxiformers-kernels", "torch", "triton", "numpy", "huggingface-hub"
 
 @dataclass(frozen=True)
 class OpReport:
-    """What runs an op on a device, where the arguments are such that its kernel takes them.
+    """What runs an op on a device, for arguments that its kernel supports.
 
     Attributes:
         op: its name.
         device: "cpu", "cuda:0".
-        backend: "triton" or "torch"; None where a call would fail.
-        reason: why.
+        backend: "triton" or "torch"; None if a call would fail.
+        reason: why that one, or why a call would fail.
     """
 
     op: str
@@ -34,18 +34,20 @@ class OpReport:
 
 @dataclass(frozen=True)
 class EnvReport:
-    """The surroundings of this process; `print` shows it as text.
+    """What this process runs on and with; `print` shows it as text.
 
     Attributes:
         versions: of each package, None where it is not installed.
         platform: operating system, machine.
-        devices: what tensors may lie on, described.
-        variables: environment variables that are read and set, and their values.
+        openmp: how OpenMP's threads wait, and who decided it.
+        devices: the devices tensors may be on, with a description.
+        variables: the environment variables that oxiformers reads, as far as they are set, and their values.
         ops: what runs each op on each device.
     """
 
     versions: dict[str, str | None]
     platform: str
+    openmp: str
     devices: dict[str, str]
     variables: dict[str, str]
     ops: tuple[OpReport, ...]
@@ -56,7 +58,7 @@ class EnvReport:
         variables = list(self.variables.items()) or [("(none is set)", "")]
         ops = [(one.op, one.device, one.backend or "error", one.reason) for one in self.ops]
         return "\n".join([
-            *_table([*versions, ("platform", self.platform)]), "",
+            *_table([*versions, ("platform", self.platform), ("openmp", self.openmp)]), "",
             "devices", *_table(devices), "",
             "environment variables", *_table(variables), "",
             "ops", *_table(ops),
@@ -64,7 +66,7 @@ class EnvReport:
 
 
 def env_report() -> EnvReport:
-    """Versions, devices, environment variables, and for each op which implementation would run, and why.
+    """Versions, devices, environment variables, and for each op which implementation runs, and why.
 
     Imports torch, not triton.
     """
@@ -75,6 +77,7 @@ def env_report() -> EnvReport:
     return EnvReport(
         versions=versions,
         platform=platform.platform(),
+        openmp=env.limit_spinning(),
         devices=devices,
         variables=env.variables(),
         ops=tuple(
@@ -104,7 +107,7 @@ def _version(package: str) -> str | None:
 
 
 def _table(rows: Iterable[tuple[str, ...]]) -> list[str]:
-    """Rows as lines of text, columns under one another."""
+    """Rows as lines of text, with aligned columns."""
     rows = list(rows)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [

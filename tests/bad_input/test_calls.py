@@ -164,9 +164,9 @@ def test_10_mb_cut_to_a_row_cost_little_more_than_64_kb(tokenizer: PreTrainedTok
     def cost(text: str) -> float:
         best = float("inf")
         for _ in range(5):
-            start = time.perf_counter()
+            start = time.process_time()
             rows = tokenizer(text, truncation=True, max_length=LONGEST)["input_ids"]
-            best = min(best, time.perf_counter() - start)
+            best = min(best, time.process_time() - start)
             assert len(rows) == LONGEST
         return best
 

@@ -23,7 +23,9 @@ from tests.bad_input.model_folder import Spoil, content, cut, keys, renamed, sev
 from tests.bad_input.refusal import Refusal, refuses
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
-SHARD = "model-00001-of-00001.safetensors"
+SHARD, PICKLED = "model-00001-of-00001.safetensors", "pytorch_model.bin"
+# What pickle would run as os.system("true").
+RUNS_CODE = b"\x80\x02cposix\nsystem\nX\x04\x00\x00\x00true\x85R."
 WORDS = "bert.embeddings.word_embeddings.weight"
 MODEL = "the weights of BertForSequenceClassification"
 
@@ -51,6 +53,11 @@ def index(**values: Any) -> Spoil:
 def to_dtype(dtype: torch.dtype) -> Spoil:
     """Every weight in another dtype."""
     return tensors(lambda held: held.update({name: tensor.to(dtype) for name, tensor in held.items()}))
+
+
+def pickled(value: object) -> Spoil:
+    """A file of torch.save that holds the value."""
+    return lambda folder: torch.save(value, folder / PICKLED)
 
 
 # name: (what is done to the folder, the error, its key, a part of what was due, of what was found, the file)
@@ -124,10 +131,21 @@ CASES: dict[str, tuple[Spoil, type, str | None, str, str, str]] = {
     "cut in the data": (
         cut(WEIGHTS, -1), FormatError, "classifier.weight.data_offsets", "truncated file?", "[", WEIGHTS,
     ),
-    "a web page": (content(WEIGHTS, "<html>404</html>"), FormatError, "header", "at most", "a length of", WEIGHTS),
+    "a web page": (
+        content(WEIGHTS, "<html><body>404</body></html>"), FormatError, "content", "the safetensors format",
+        "a web page; download", WEIGHTS,
+    ),
     "a pointer to large storage": (
-        content(WEIGHTS, "version https://git-lfs.github.com/spec/v1\n"), FormatError, "header", "at most",
-        "a length of", WEIGHTS,
+        content(WEIGHTS, "version https://git-lfs.github.com/spec/v1\n"), FormatError, "content",
+        "the safetensors format", "git lfs pull", WEIGHTS,
+    ),
+    "an index that is a web page": (
+        several(index(weight_map=SHARD), content(INDEX, "<!DOCTYPE html><title>")), FormatError, "content",
+        "an index of weights", "a web page", INDEX,
+    ),
+    "a shard that is a pointer": (
+        several(index(weight_map=SHARD), content(SHARD, "version https://git-lfs.github.com/spec/v1\n")),
+        FormatError, "content", "the safetensors format", "git lfs pull", SHARD,
     ),
     "a header of 2^63 bytes": (
         content(WEIGHTS, struct.pack("<Q", 1 << 63) + b"{}"), FormatError, "header", "at most 100000000",
@@ -141,9 +159,31 @@ CASES: dict[str, tuple[Spoil, type, str | None, str, str, str]] = {
         content(WEIGHTS, header(b"{}")), WeightsError, "num_hidden_layers", "at most 0", "2", WEIGHTS,
     ),
     "no weights": (without(WEIGHTS), MissingFileError, WEIGHTS, "there is no", "it holds config.json", WEIGHTS),
-    "a pickle only": (
-        renamed(WEIGHTS, "pytorch_model.bin"), UnsupportedError, "pytorch_model.bin", WEIGHTS,
-        "pytorch_model.bin", "pytorch_model.bin",
+    "another format under the name of a pickle": (
+        renamed(WEIGHTS, PICKLED), FormatError, "pickle", "weights written by torch.save", "UnpicklingError", PICKLED,
+    ),
+    "a pickle that runs code": (
+        several(without(WEIGHTS), content(PICKLED, RUNS_CODE)), UnsupportedError, "posix.system", "tensors",
+        "posix.system", PICKLED,
+    ),
+    "a pickle of something else": (
+        several(without(WEIGHTS), pickled(["a"])), FormatError, "pickle", "a dictionary of tensors", "an array",
+        PICKLED,
+    ),
+    "a pickle of numbers": (
+        several(without(WEIGHTS), pickled({WORDS: 3})), FormatError, WORDS, "a tensor", "an integer", PICKLED,
+    ),
+    "a pickle without a weight": (
+        several(without(WEIGHTS), pickled({WORDS: torch.ones(13, 8)})), WeightsError, "num_hidden_layers",
+        "at most 1", "2", PICKLED,
+    ),
+    "a pickle that is a web page": (
+        several(without(WEIGHTS), content(PICKLED, "<!doctype html>")), FormatError, "content",
+        "weights written by torch.save", "/resolve/", PICKLED,
+    ),
+    "another framework's weights": (
+        renamed(WEIGHTS, "tf_model.h5"), UnsupportedError, "tf_model.h5", "model.safetensors or pytorch_model.bin",
+        "tf_model.h5", "tf_model.h5",
     ),
     "a shard outside the folder": (
         index(weight_map="../elsewhere.safetensors"), FormatError, "weight_map.bert.embeddings.LayerNorm.bias",
@@ -212,5 +252,5 @@ def test_arguments_of_loading(
 
 
 def test_a_config_that_is_none() -> None:
-    due = Refusal(InputTypeError, "config", "a Config", "int")
+    due = Refusal(InputTypeError, "config", "a config object", "int")
     refuses(lambda: AutoModel.from_config(3), due)

@@ -70,6 +70,7 @@ def test_its_text_is_a_table() -> None:
     report = EnvReport(
         versions={"oxiformers": "1", "triton": None},
         platform="a machine",
+        openmp="as it likes",
         devices={"cpu": "2 threads", "cuda:0": "a GPU"},
         variables={},
         ops=(OpReport("norm", "cpu", "torch", "because"), OpReport("softmax", "cuda:0", None, "it cannot")),
@@ -78,6 +79,7 @@ def test_its_text_is_a_table() -> None:
         "oxiformers  1",
         "triton      not installed",
         "platform    a machine",
+        "openmp      as it likes",
         "",
         "devices",
         "cpu     2 threads",

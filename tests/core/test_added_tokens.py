@@ -39,6 +39,50 @@ NORMALIZERS = [
 ]
 
 
+@pytest.mark.parametrize("special", [False, True])
+@pytest.mark.parametrize("sequence", [False, True])
+@pytest.mark.parametrize("known", [False, True])
+def test_added_tokens_of_byte_characters(special: bool, sequence: bool, known: bool) -> None:
+    """They decode to what was added, whether or not the model has the same text for bytes."""
+    alphabet = [chr(code) for code in (*range(33, 127), *range(161, 173), *range(174, 324))]
+    vocabulary = {token: index for index, token in enumerate([*alphabet, "Ġa", *(["Ã©t"] if known else [])])}
+    found = json.loads(tree(None, None, {"[UNK]": 0}, []))
+    found["model"] = {"type": "BPE", "vocab": vocabulary, "merges": []}
+    found["pre_tokenizer"] = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
+    found["decoder"] = {"type": "Sequence", "decoders": [byte_level]} if sequence else byte_level
+    plain = Tokenizer.from_str(json.dumps(found))
+    contents = ["über", "é", "Ġx", "ÿ", "¿Qué", "Ã©t", "naïve日"]
+    ours = plain.with_added_tokens([AddedToken(content, special=special) for content in contents])
+    for text in (
+        "über",
+        "é",
+        "a é b",
+        "ééé",
+        "über ÿÿ é.",
+        "¿Qué tal, über é?",
+        "日é本ÿ",
+        "逢 é 逢é逢",
+        "Ġx Ġ",
+        "naïve日 naïve",
+        "ò̀é",
+    ):
+        (encoding,) = ours.encode_batch([text])
+        assert ours.decode(encoding.ids, False) == text
+        assert ours.decode_batch([encoding.ids] * 2, False) == [text] * 2
+        tokens = [ours.id_to_token(index) or "" for index in encoding.ids]
+        assert ours.decode_tokens(tokens) == text
+        stream = ours.stream(False)
+        pieces = [stream.step(index) or "" for index in [*encoding.ids, vocabulary["a"]]]
+        assert "".join(pieces) == text + "a"
+    # what the model writes so is what the model means by it, where that is text
+    (encoding,) = ours.encode_batch(["Ã©t"])
+    assert ours.decode(encoding.ids, False) == ("ét" if known else "Ã©t")
+    # what is no character remains none
+    broken = [vocabulary[token] for token in ("Ã", "a", "â", "Ĥ")]
+    assert ours.decode(broken, False) == "�a�" == plain.decode(broken, False)
+
+
 def tree(
     normalizer: Any, pre_tokenizer: str | None, vocab: dict[str, int], added: list[dict[str, Any]]
 ) -> str:

@@ -11,7 +11,7 @@ import tokenizers
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from oxiformers._core import Tokenizer
+from oxiformers._core import AddedToken, Tokenizer
 from oxiformers.errors import ArgumentError, FormatError, OxiformersError, UnsupportedError
 from tests.core.reference import FIELDS, wordpiece
 
@@ -161,6 +161,57 @@ def test_random_processors(
             ours.encode_batch_packed(texts, pairs, **packed)["input_ids"],
             np.array([index for encoding in expected for index in encoding.ids], dtype=np.int64),
         )
+
+
+ALPHABET = [chr(code) for code in (*range(33, 127), *range(161, 173), *range(174, 324))]
+SPACED: list[tuple[str, list[tuple[str, str]]]] = [
+    ("BMS", [("ĠBMS", "BMS")]),
+    ("BMS B", [("ĠBMS", "BMS"), ("ĠB", "B")]),
+    ("<dev>BMS", [("<dev>", "<dev>"), ("ĠBMS", "BMS")]),
+    (
+        "<dev>BMS<dev>MS B",
+        [("<dev>", "<dev>"), ("ĠBMS", "BMS"), ("<dev>", "<dev>"), ("Ġ", ""), ("MS", "MS"), ("ĠB", "B")],
+    ),
+    ("<dev> BMS", [("<dev>", "<dev>"), ("ĠBMS", "BMS")]),
+    ("<dev>  BMS", [("<dev>", "<dev>"), ("Ġ", ""), ("ĠBMS", "BMS")]),
+    ("x<dev>é<dev>\u3000", [("Ġ", ""), ("x", "x"), ("<dev>", "<dev>"), ("Ġ", ""), ("Ã", "é"), ("©", "é")]),
+    ("B<dev>B", [("ĠB", "B"), ("<dev>", "<dev>"), ("ĠB", "B")]),
+]
+
+
+@pytest.mark.parametrize("processor", ["ByteLevel", "RobertaProcessing", "Sequence"])
+@pytest.mark.parametrize("told", [False, True])
+@pytest.mark.parametrize(("text", "expected"), SPACED, ids=[text for text, _ in SPACED])
+def test_a_space_that_was_put_in_front_is_no_character(
+    processor: str, told: bool, text: str, expected: list[tuple[str, str]]
+) -> None:
+    """Offsets of a word are all its characters, after an added token too, and whatever the processor is told.
+
+    tokenizers takes one off, but for the first word where the processor knows of the space.
+    """
+    found = json.loads(tree(None))
+    pieces = ["MS", "BMS", "ĠB", "ĠBMS"]
+    vocabulary = {token: index for index, token in enumerate([*ALPHABET, *pieces])}
+    merges = [["M", "S"], ["B", "MS"], ["Ġ", "BMS"], ["Ġ", "B"]]
+    found["model"] = {"type": "BPE", "vocab": vocabulary, "merges": merges}
+    flags = {"add_prefix_space": True, "trim_offsets": True}
+    found["pre_tokenizer"] = {"type": "ByteLevel", **flags}
+    byte_level = {"type": "ByteLevel", "add_prefix_space": told, "trim_offsets": True}
+    roberta = {**byte_level, "type": "RobertaProcessing", "sep": ["!", 0], "cls": ["!", 0]}
+    found["post_processor"] = {
+        "ByteLevel": byte_level,
+        "RobertaProcessing": roberta,
+        "Sequence": {"type": "Sequence", "processors": [byte_level]},
+    }[processor]
+    ours = Tokenizer.from_str(json.dumps(found)).with_added_tokens([AddedToken("<dev>")])
+    for options in ({}, {"truncation": "longest_first", "max_length": 40}):
+        (encoding,) = ours.encode_batch([text], add_special_tokens=False, **options)  # type: ignore[arg-type]
+        spans = [text[start:end] for start, end in encoding.offsets]
+        assert list(zip(encoding.tokens, spans, strict=True))[: len(expected)] == expected
+    arrays = ours.encode_batch_arrays([text, text], add_special_tokens=False, offsets=True)
+    assert [tuple(place) for place in arrays["offset_mapping"][0].tolist()] == encoding.offsets
+    (words,) = ours.encode_batch([[text, "BMS"]], is_pretokenized=True, add_special_tokens=False)
+    assert words.offsets[-1] == (0, 3)
 
 
 def test_type_does_not_overrule_the_fields() -> None:

@@ -164,11 +164,11 @@ def test_unknown_components(change: Callable[[Tree], None], key: str) -> None:
     ids=lambda text: text[:30],
 )
 def test_not_a_tokenizer(text: str) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(FormatError) as caught:
         Tokenizer.from_str(text, "hostile.json")
     assert caught.value.path == "hostile.json" and caught.value.key
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_files(tmp_path: Path) -> None:
@@ -366,11 +366,11 @@ def test_long_texts_take_linear_time(tokenizer: Tokenizer, text: str) -> None:
         [AddedToken(" ", lstrip=True, rstrip=True, normalized=False), AddedToken("[MASK", single_word=True)]
     )
     for found in (tokenizer, greedy):
-        started = time.monotonic()
+        started = time.process_time()
         (row,) = found.encode_batch_lists([text])["input_ids"]
         (encoding,) = found.encode_batch([text])
         assert encoding.ids == row
-        assert time.monotonic() - started < 10
+        assert time.process_time() - started < 10
 
 
 @pytest.mark.parametrize("detail", [False, True])
@@ -381,9 +381,9 @@ def test_truncated_texts_are_read_as_far_as_needed(tokenizer: Tokenizer, detail:
     options: dict[str, Any] = {"truncation": "longest_first", "max_length": 512, "offsets": detail}
 
     def cost(text: str) -> float:
-        started = time.perf_counter()
+        started = time.process_time()
         tokenizer.encode_batch_arrays([text], **options)
-        return time.perf_counter() - started
+        return time.process_time() - started
 
     (a,) = tokenizer.encode_batch_lists([long], **options)["input_ids"]
     (b,) = tokenizer.encode_batch_lists([short], **options)["input_ids"]

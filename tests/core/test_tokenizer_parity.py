@@ -21,7 +21,7 @@ def pairs(shared: Path) -> dict[str, Pair]:
 @pytest.mark.parametrize("corpus", CORPORA)
 @pytest.mark.parametrize("name", NAMES)
 def test_corpus(pairs: dict[str, Pair], shared: Path, name: str, corpus: str) -> None:
-    texts = list(documents(shared / "corpora" / f"{corpus}.txt", 200 * KIB))
+    texts = list(documents(shared / "corpora" / f"{corpus}.txt", 100 * KIB))
     assert pairs[name].check(texts) == len(texts)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import re
-import subprocess
-from pathlib import Path
+from contextlib import redirect_stdout
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import triton
@@ -12,9 +13,10 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 
-class Usage(NamedTuple):
-    """What ptxas reports of one kernel: registers a thread, and bytes spilled to and from local memory."""
+class Assembled(NamedTuple):
+    """A kernel's PTX, and what ptxas reports of it: registers a thread, bytes spilled to and from local memory."""
 
+    ptx: str
     registers: int
     spilled_bytes: int
 
@@ -29,8 +31,8 @@ def assemble(
     stages: int = 3,
     default: str = "i64",
     aligned: bool = False,
-) -> str:
-    """The PTX of `function`.
+) -> Assembled:
+    """Compiles `function`, with the options of ptxas that it is compiled with at run time.
 
     Args:
         types: Triton's type of each argument (`*fp16`, `i32`, `fp32`); those not named are `default`.
@@ -48,20 +50,20 @@ def assemble(
     }
     source = ASTSource(function, signature=signature, constexprs=constants, attrs=attributes)
     target = GPUTarget("cuda", capability, 32)
-    compiled = triton.compile(source, target=target, options={"num_warps": warps, "num_stages": stages})
-    return str(compiled.asm["ptx"])
-
-
-def usage(ptx: str, capability: int, folder: Path) -> Usage:
-    """Assembles PTX in `folder` and returns what it uses."""
-    (folder / "kernel.ptx").write_text(ptx)
-    target = re.search(r"\.target (sm_\w+)", ptx)
-    assert target and target[1].startswith(f"sm_{capability}")
-    result = subprocess.run(
-        [triton.knobs.nvidia.ptxas.path, "-v", f"--gpu-name={target[1]}", "kernel.ptx", "-o", "kernel.cubin"],
-        cwd=folder, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    spilled = re.findall(r"(\d+) bytes spill (?:stores|loads)", result.stderr)
-    registers = re.findall(r"Used (\d+) registers", result.stderr)
-    assert spilled and registers, result.stderr
-    return Usage(max(map(int, registers)), sum(map(int, spilled)))
+    # A folder of its own: a kernel out of the cache would not be assembled, and ptxas would report nothing.
+    with (
+        TemporaryDirectory() as folder,
+        triton.knobs.cache.scope(),
+        triton.knobs.nvidia.scope(),
+        redirect_stdout(io.StringIO()) as report,
+    ):
+        triton.knobs.cache.dir = folder
+        triton.knobs.nvidia.dump_ptxas_log = True
+        compiled = triton.compile(source, target=target, options={"num_warps": warps, "num_stages": stages})
+    ptx = str(compiled.asm["ptx"])
+    found = re.search(r"\.target (sm_\w+)", ptx)
+    assert found and found[1].startswith(f"sm_{capability}")
+    spilled = re.findall(r"(\d+) bytes spill (?:stores|loads)", report.getvalue())
+    registers = re.findall(r"Used (\d+) registers", report.getvalue())
+    assert spilled and registers, report.getvalue()
+    return Assembled(ptx, max(map(int, registers)), sum(map(int, spilled)))

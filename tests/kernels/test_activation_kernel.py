@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from oxiformers_kernels.activation import geglu, swiglu
+from tests.kernels.grids import pairwise
 from tests.kernels.support import DTYPES, assert_close_as_torch, device, poisoned_empty  # noqa: F401
 
 kernel = pytest.importorskip("oxiformers_kernels.activation.kernel", reason="triton is not installed")
@@ -44,11 +45,13 @@ def check(
         assert_close_as_torch(mine, plain, exact, f"{kind} output {place}")
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(
-    "columns", [1, 63, 100, *(pytest.param(n, marks=pytest.mark.gpu) for n in (2000, 11008))]
+@pairwise(
+    {
+        "dtype": DTYPES,
+        "columns": [1, 63, 100, *(pytest.param(n, marks=pytest.mark.gpu) for n in (2000, 11008))],
+        "kind": KINDS,
+    }
 )
-@pytest.mark.parametrize("kind", KINDS)
 def test_forward_and_backward(device: str, dtype: torch.dtype, columns: int, kind: str) -> None:  # noqa: F811
     torch.manual_seed(0)
     gate, up = (torch.randn(4, 25, columns).to(device, dtype) for _ in range(2))

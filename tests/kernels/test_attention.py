@@ -183,7 +183,7 @@ def test_gradients_in_float64(options: dict[str, Any]) -> None:
     def run(q: Tensor, k: Tensor, v: Tensor, table_: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         return attention(q, k, v, ENDS, distance_bias=table_, bias=bias, return_lse=True, **options)  # type: ignore[return-value]
 
-    assert torch.autograd.gradcheck(run, (q, k, v, table_, bias))
+    assert torch.autograd.gradcheck(run, (q, k, v, table_, bias), fast_mode=True)
 
     def disentangled(
         q: Tensor, k: Tensor, v: Tensor, content: Tensor, position: Tensor
@@ -193,7 +193,7 @@ def test_gradients_in_float64(options: dict[str, Any]) -> None:
 
     index = disentangled_index(2, 2, 4)
     content, position = (torch.randn(12, 4, 4, dtype=torch.float64, requires_grad=True) for _ in range(2))
-    assert torch.autograd.gradcheck(disentangled, (q, k, v, content, position))
+    assert torch.autograd.gradcheck(disentangled, (q, k, v, content, position), fast_mode=True)
 
 
 def test_dropout_follows_its_seed() -> None:
@@ -230,7 +230,7 @@ def test_buckets(bidirectional: bool) -> None:
         ({"q": torch.zeros(12, 4, 6)}, ValueError, "do not fit each other"),
         ({"q": torch.zeros(1, 12, 4, 8)}, ValueError, r"expected \[T, H, D\]"),
         ({"cu_seqlens_q": None}, ValueError, r"expected \[B, S, H, D\]"),
-        ({"cu_seqlens_q": ENDS.float()}, ValueError, "expected int32 or int64"),
+        ({"cu_seqlens_q": ENDS.float()}, TypeError, "expected int32 or int64"),
         ({"cu_seqlens_k": ENDS[:3]}, ValueError, "has 4 entries, cu_seqlens_k 3"),
         ({"alibi_slopes": torch.zeros(3)}, ValueError, r"expected float32 \[4\]"),
         ({"distance_bias": torch.zeros(4, 4)}, ValueError, r"expected \[4, 2 \* R \+ 1\]"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,28 +14,24 @@ from oxiformers_kernels.attention.backward_query_kernel import attention_backwar
 from oxiformers_kernels.attention.forward_kernel import attention_forward
 from oxiformers_kernels.attention.scores_kernel import Kind
 from oxiformers_kernels.attention.tiles_kernel import plan_tiles
-from tests.kernels.ahead import assemble, usage
+from tests.kernels.ahead import assemble
+from tests.kernels.grids import pairwise
 
 PLAIN = Kind(right=True)
 BIASED = Kind(distance=True)
 DROPOUT = Kind(distance=True, dropout=True)
 DISENTANGLED = Kind(content=True, position=True)
 #: (head dimension, dtype, what scores take); each picks another entry of the table.
-ENTRIES = [
+COMMON = [
     *((size, "bf16", kind) for size in (64, 128) for kind in (PLAIN, BIASED)),
     (64, "bf16", DISENTANGLED),
-    *(pytest.param(size, "bf16", DISENTANGLED, marks=pytest.mark.ahead) for size in (128, 256)),
-    *(
-        pytest.param(size, "bf16", DISENTANGLED._replace(dropout=True), marks=pytest.mark.ahead)
-        for size in (64, 128)
-    ),
-    *(pytest.param(size, "bf16", DROPOUT, marks=pytest.mark.ahead) for size in (64, 128, 256)),
-    *(pytest.param(256, "bf16", kind, marks=pytest.mark.ahead) for kind in (PLAIN, BIASED)),
-    *(
-        pytest.param(size, "fp32", kind, marks=pytest.mark.ahead)
-        for size in (64, 128, 256)
-        for kind in (BIASED, DISENTANGLED)
-    ),
+]
+RARER = [
+    *((size, "bf16", DISENTANGLED) for size in (128, 256)),
+    *((size, "bf16", DISENTANGLED._replace(dropout=True)) for size in (64, 128)),
+    *((size, "bf16", DROPOUT) for size in (64, 128, 256)),
+    *((256, "bf16", kind) for kind in (PLAIN, BIASED)),
+    *((size, "fp32", kind) for size in (64, 128, 256) for kind in (BIASED, DISENTANGLED)),
 ]
 KERNELS = {
     "forward": (attention_forward, table.forward_tile),
@@ -74,41 +69,39 @@ def types_of(kernel: str, size: int, dtype: str, tile: table.Tile, tma: bool) ->
     return types
 
 
+@pairwise({"capability": [80, 90], "kernel": list(KERNELS), ("size", "dtype", "kind"): COMMON})
+def test_tiles(capability: int, kernel: str, size: int, dtype: str, kind: Kind) -> None:
+    _check(capability, kernel, size, dtype, kind)
+
+
+@pytest.mark.full
 @pytest.mark.parametrize("capability", [80, 90])
 @pytest.mark.parametrize("kernel", list(KERNELS))
-@pytest.mark.parametrize(
-    ("size", "dtype", "kind"),
-    ENTRIES,
-    ids=lambda value: (
-        "+".join(name for name, has in value._asdict().items() if has is True)
-        if isinstance(value, Kind)
-        else str(value)
-    ),
-)
-def test_tiles(
-    capability: int, kernel: str, size: int, dtype: str, kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:  # fmt: skip
-    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "cache"))
+@pytest.mark.parametrize(("size", "dtype", "kind"), RARER)
+def test_rarer_tiles(capability: int, kernel: str, size: int, dtype: str, kind: Kind) -> None:
+    _check(capability, kernel, size, dtype, kind)
+
+
+def _check(capability: int, kernel: str, size: int, dtype: str, kind: Kind) -> None:
     shape = table.Shape(
         columns=size, float32=dtype == "fp32", biased=kind != PLAIN, disentangled=kind.content, dropout=kind.dropout,
         typical=1000, hopper=capability >= 90,
     )  # fmt: skip
     function, choose = KERNELS[kernel]
     tile, tma = choose(shape), capability >= 90 and dtype != "fp32"
-    ptx = assemble(
+    built = assemble(
         function, types_of(kernel, size, dtype, tile, tma), constants_of(kernel, size, tile, kind, tma),
         capability, warps=tile.warps, stages=tile.stages, default="i32", aligned=True,
     )  # fmt: skip
-    assert usage(ptx, capability, tmp_path).spilled_bytes == 0
+    assert built.spilled_bytes == 0
     if capability >= 90 and kind == PLAIN and size <= 128:
-        assert "wgmma.mma_async" in ptx
-    assert not tma or "cp.async.bulk.tensor" in ptx
+        assert "wgmma.mma_async" in built.ptx
+    assert not tma or "cp.async.bulk.tensor" in built.ptx
 
 
 @pytest.mark.parametrize("capability", [80, 90])
-def test_what_goes_before(capability: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_goes_before(capability: int) -> None:
     """The plan of tiles, and the sums of outputs and their gradients."""
-    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "cache"))
     ends = {"cu_own": "*i32", "cu_other": "*i64", "plan": "*i32"}
     plan = assemble(
         plan_tiles, ends, {"BLOCK": 128, "SEQUENCES": 32, "CHUNK": 128}, capability, default="i32"
@@ -117,5 +110,5 @@ def test_what_goes_before(capability: int, tmp_path: Path, monkeypatch: pytest.M
     delta = assemble(
         attention_delta, types, {"ROWS": 32, "COLUMNS": 128, "LSE_GRAD": True}, capability, default="i32", aligned=True
     )  # fmt: skip
-    for ptx in (plan, delta):
-        assert usage(ptx, capability, tmp_path).spilled_bytes == 0
+    for built in (plan, delta):
+        assert built.spilled_bytes == 0

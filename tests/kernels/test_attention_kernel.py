@@ -16,6 +16,7 @@ from oxiformers_kernels.attention import (
     disentangled_products,
     table,
 )
+from tests.kernels.grids import each
 from tests.kernels.support import DTYPES, assert_close_as_torch, device, poisoned_empty  # noqa: F401
 
 kernel = pytest.importorskip("oxiformers_kernels.attention.kernel", reason="triton is not installed")
@@ -124,14 +125,12 @@ def biases(device: str, *names: str, reach: int = 9) -> dict[str, Tensor]:  # no
     return {name: every[name]().to(device) for name in names}
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("causal", [False, True])
+@each({"dtype": DTYPES, "causal": [False, True]})
 def test_ragged_sequences(device: str, dtype: torch.dtype, causal: bool) -> None:  # noqa: F811
     Case(device, RAGGED, causal=causal).check(dtype)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("causal", [False, True])
+@each({"dtype": DTYPES, "causal": [False, True]})
 def test_keys_of_other_lengths(device: str, dtype: torch.dtype, causal: bool) -> None:  # noqa: F811
     queries, keys = zip(*CROSS, strict=True)
     Case(device, queries, keys, causal=causal).check(dtype)
@@ -161,9 +160,9 @@ def test_options(device: str, dtype: torch.dtype, options: dict[str, Any]) -> No
     Case(device, (40, 0, 5), (50, 3, 5), **options).check(dtype)
 
 
-@pytest.mark.parametrize("dtype", SLOW_DTYPES)
-@pytest.mark.parametrize("deterministic", [False, True])
-@pytest.mark.parametrize("name", ["alibi_slopes", "distance_bias", "bias"])
+@each(
+    {"dtype": SLOW_DTYPES, "deterministic": [False, True], "name": ["alibi_slopes", "distance_bias", "bias"]}
+)
 def test_biases(device: str, dtype: torch.dtype, deterministic: bool, name: str) -> None:  # noqa: F811
     Case(device, RAGGED, **biases(device, name)).check(dtype, deterministic)
 
@@ -171,9 +170,7 @@ def test_biases(device: str, dtype: torch.dtype, deterministic: bool, name: str)
 TERMS = ("content_to_position", "position_to_content")
 
 
-@pytest.mark.parametrize("dtype", SLOW_DTYPES)
-@pytest.mark.parametrize("deterministic", [False, True])
-@pytest.mark.parametrize("terms", [TERMS, TERMS[:1], TERMS[1:]], ids=len)
+@each({"dtype": SLOW_DTYPES, "deterministic": [False, True], "terms": [TERMS, TERMS[:1], TERMS[1:]]})
 def test_disentangled_biases(
     device: str,  # noqa: F811
     dtype: torch.dtype,
@@ -224,8 +221,7 @@ def test_distances_near_and_far(device: str, reach: int) -> None:  # noqa: F811
     Case(device, (70, 5), (80, 40), **biases(device, "distance_bias", reach=reach)).check(torch.float32)
 
 
-@pytest.mark.parametrize("shape", [(1, HEADS, 40, 40), (4, 1, 40, 40), (1, 1, 1, 40)], ids=str)
-@pytest.mark.parametrize("deterministic", [False, True])
+@each({"shape": [(1, HEADS, 40, 40), (4, 1, 40, 40), (1, 1, 1, 40)], "deterministic": [False, True]})
 def test_a_bias_that_is_shared(device: str, shape: tuple[int, ...], deterministic: bool) -> None:  # noqa: F811
     bias = torch.randn(shape, generator=torch.Generator().manual_seed(3)).to(device)
     Case(device, RAGGED, bias=bias).check(torch.float32, deterministic)
@@ -348,8 +344,7 @@ def test_many_sequences_are_ranked_longest_first(device: str) -> None:  # noqa: 
     assert (lengths[sequences].diff() <= 0).all()
 
 
-@pytest.mark.parametrize("deterministic", [False, True])
-@pytest.mark.parametrize("name", ["distance_bias", "bias"])
+@each({"deterministic": [True, False], "name": ["distance_bias", "bias"]})
 def test_biases_of_any_strides(device: str, deterministic: bool, name: str) -> None:  # noqa: F811
     bias = biases(device, name)[name].mT.contiguous().mT
     assert not bias.is_contiguous()

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 pytest.importorskip("triton", reason="triton is not installed")
 
 from oxiformers_kernels.cross_entropy import kernel
-from tests.kernels.ahead import assemble, usage
+from tests.kernels.ahead import assemble
+from tests.kernels.grids import pairwise
 
 DTYPES = {"bf16": 2, "fp32": 4}
 # Registers a thread with which four programs of eight warps share a processor.
 REGISTERS = 64
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "cache"))
-
-
-@pytest.mark.parametrize("capability", [80, 90])
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(("columns", "options"), [(63, False), (1000, False), (50257, False), (128256, True)])
-@pytest.mark.parametrize("kind", ["forward", "backward", "both"])
-def test_rows(capability: int, dtype: str, columns: int, options: bool, kind: str, tmp_path: Path) -> None:
+@pairwise(
+    {
+        "capability": [80, 90],
+        "dtype": DTYPES,
+        ("columns", "options"): [(63, False), (1000, False), (50257, False), (128256, True)],
+        "kind": ["forward", "backward", "both"],
+    }
+)
+def test_rows(capability: int, dtype: str, columns: int, options: bool, kind: str) -> None:
     types = dict.fromkeys(("logits", "bias", "grad_logits"), f"*{dtype}")
     types |= dict.fromkeys(("losses", "log_sums", "scale"), "*fp32")
     types |= dict.fromkeys(("label_smoothing", "softcap", "z_loss"), "fp32")
@@ -44,16 +42,15 @@ def test_rows(capability: int, dtype: str, columns: int, options: bool, kind: st
         "VECTOR": tile.vector,
         "column_stride": 1,
     }
-    ptx = assemble(kernel._rows, types, constants, capability, warps=tile.warps, aligned=aligned)
-    used = usage(ptx, capability, tmp_path)
-    assert used.spilled_bytes == 0
+    built = assemble(kernel._rows, types, constants, capability, warps=tile.warps, aligned=aligned)
+    assert built.spilled_bytes == 0
     if columns == 128256:
-        assert used.registers <= REGISTERS
-        assert ptx.count("ld.global.v4.b32") >= 2, "a thread reads 16 bytes at a time"
+        assert built.registers <= REGISTERS
+        assert built.ptx.count("ld.global.v4.b32") >= 2, "a thread reads 16 bytes at a time"
 
 
 @pytest.mark.parametrize("capability", [80, 90])
-def test_rescale(capability: int, tmp_path: Path) -> None:
+def test_rescale(capability: int) -> None:
     constants = {"BLOCK": kernel.RESCALE_BLOCK}
-    ptx = assemble(kernel._rescale, {"x": "*bf16", "factor": "*fp32"}, constants, capability, warps=8)
-    assert usage(ptx, capability, tmp_path).spilled_bytes == 0
+    built = assemble(kernel._rescale, {"x": "*bf16", "factor": "*fp32"}, constants, capability, warps=8)
+    assert built.spilled_bytes == 0

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from oxiformers_kernels.cross_entropy import cross_entropy, linear_cross_entropy, ref
+from tests.kernels.grids import pairwise
 from tests.kernels.support import DTYPES, assert_close_as_torch, device, poisoned_empty  # noqa: F401
 
 kernel = pytest.importorskip("oxiformers_kernels.cross_entropy.kernel", reason="triton is not installed")
@@ -69,9 +70,13 @@ def check(
         assert_close_as_torch(ours, torchs, truth, name)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("columns", [1, 63, 100, pytest.param(2000, marks=pytest.mark.gpu)])
-@pytest.mark.parametrize("options", ["plain", "every option", "rows"])
+@pairwise(
+    {
+        "dtype": DTYPES,
+        "columns": [1, 63, 100, pytest.param(2000, marks=pytest.mark.gpu)],
+        "options": ["plain", "every option", "rows"],
+    }
+)
 def test_of_logits(device: str, dtype: torch.dtype, columns: int, options: str) -> None:
     labels = labels_for(8, columns, device)
     check(
@@ -82,12 +87,15 @@ def test_of_logits(device: str, dtype: torch.dtype, columns: int, options: str) 
     )
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(
-    ("rows", "columns", "features"),
-    [(1, 1, 1), (9, 63, 100), pytest.param(300, 2000, 128, marks=pytest.mark.gpu)],
-)
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+@pairwise(
+    {
+        "dtype": DTYPES,
+        ("rows", "columns", "features"): [
+            (1, 1, 1), (9, 63, 100), pytest.param(300, 2000, 128, marks=pytest.mark.gpu),
+        ],
+        "options": OPTIONS.values(),
+    }
+)  # fmt: skip
 def test_of_a_linear_layer(
     device: str,
     dtype: torch.dtype,
@@ -107,9 +115,7 @@ def test_of_a_linear_layer(
     check(lambda h, w, *b, **own: linear_cross_entropy(h, w, labels, *b, **own), labels, draw, options, draws)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("summed_apart", [False, True])
-@pytest.mark.parametrize("reduction", ["mean", "none"])
+@pairwise({"dtype": DTYPES, "summed_apart": [False, True], "reduction": ["mean", "none"]})
 def test_several_chunks(
     device: str, dtype: torch.dtype, summed_apart: bool, reduction: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -148,7 +148,11 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"q": torch.zeros(2, 4, 8)}, ValueError, r"q has shape \(2, 4, 8\)"),
     ({"q": torch.zeros(2, 1, 3, 8)}, ValueError, "3 heads are no multiple of the 2"),
     ({"q": torch.zeros(2, 1, 4, 9)}, ValueError, "k_cache has D 8, q has 9"),
-    ({"q": torch.zeros(2, 1, 4, 8, dtype=torch.float16)}, TypeError, "the cache has dtype torch.float32"),
+    (
+        {"q": torch.zeros(2, 1, 4, 8, dtype=torch.float16)},
+        TypeError,
+        "k_cache has dtype torch.float32, expected torch.float16",
+    ),
     ({"k_cache": torch.zeros(2, 2, 11, 8)}, ValueError, "differ in more than their last dimension"),
     ({"lengths": torch.zeros(3, dtype=torch.int32)}, ValueError, r"lengths has shape \(3,\), expected \[2\]"),
     ({"lengths": torch.zeros(2)}, TypeError, "lengths has dtype torch.float32"),

@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 pytest.importorskip("triton", reason="triton is not installed")
 
 from oxiformers_kernels.decode import kernel
-from tests.kernels.ahead import assemble, usage
+from tests.kernels.ahead import assemble
+from tests.kernels.grids import each
 
 SIZES = {"bf16": 2, "fp16": 2, "fp32": 4}
 
 
-@pytest.mark.parametrize("capability", [80, 90])
-@pytest.mark.parametrize(
-    ("queries", "head", "dtype", "index", "biased"),
-    [
-        (1, 64, "bf16", kernel.NO_INDEX, False),
-        (4, 128, "bf16", kernel.SLOTS, False),
-        (4, 128, "bf16", kernel.PAGES, True),
-        (8, 80, "fp16", kernel.WHOLE_BLOCKS_OF_PAGES, False),
-        (64, 128, "bf16", kernel.NO_INDEX, True),
-        (64, 256, "bf16", kernel.PAGES, True),
-        (64, 128, "fp32", kernel.NO_INDEX, True),
-        (1, 256, "fp32", kernel.PAGES, True),
-    ],
+@each(
+    {
+        "capability": [80, 90],
+        ("queries", "head", "dtype", "index", "biased"): [
+            (1, 64, "bf16", kernel.NO_INDEX, False),
+            (4, 128, "bf16", kernel.SLOTS, False),
+            (4, 128, "bf16", kernel.PAGES, True),
+            (8, 80, "fp16", kernel.WHOLE_BLOCKS_OF_PAGES, False),
+            (64, 128, "bf16", kernel.NO_INDEX, True),
+            (64, 256, "bf16", kernel.PAGES, True),
+            (64, 128, "fp32", kernel.NO_INDEX, True),
+            (1, 256, "fp32", kernel.PAGES, True),
+        ],
+    }
 )
-def test_attending(
-    capability: int, queries: int, head: int, dtype: str, index: int, biased: bool, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+def test_attending(capability: int, queries: int, head: int, dtype: str, index: int, biased: bool) -> None:
     """Sizes and strides are multiples of 16, as those of caches are, and last dimensions contiguous."""
-    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "cache"))
     columns = kernel.triton.next_power_of_2(head)
     tile = kernel.tile_for(queries, columns, columns, SIZES[dtype], index >= kernel.PAGES, roomy_device=True)
     types = {
@@ -49,21 +45,19 @@ def test_attending(
         "ALIBI": biased, "DISTANCE": biased, "PRECISION": "ieee", "UPCAST": False,
         "q_column": 1, "k_column": 1, "v_column": 1, "index_column": 1,
     }  # fmt: skip
-    ptx = assemble(
+    built = assemble(
         kernel._attend, types, constants, capability, warps=tile.warps, stages=tile.stages, default="i32", aligned=True
     )  # fmt: skip
-    assert usage(ptx, capability, tmp_path).spilled_bytes == 0
+    assert built.spilled_bytes == 0
     # Keys and values go to shared memory 16 bytes at a time.
-    assert "cp.async.cg" in ptx
+    assert "cp.async.cg" in built.ptx
 
 
-@pytest.mark.parametrize("capability", [80, 90])
-@pytest.mark.parametrize("head", [64, 80, 256])
-def test_merging(capability: int, head: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "cache"))
+@each({"capability": [80, 90], "head": [64, 80, 256]})
+def test_merging(capability: int, head: int) -> None:
     types = {"partial": "*fp32", "sums": "*fp32", "out": "*bf16"}
     constants = {
         "V_SIZE": head, "V_COLUMNS": kernel.triton.next_power_of_2(head), "PARTS": kernel.MERGED_PARTS,
     }  # fmt: skip
-    ptx = assemble(kernel._merge, types, constants, capability, default="i32")
-    assert usage(ptx, capability, tmp_path).spilled_bytes == 0
+    built = assemble(kernel._merge, types, constants, capability, default="i32")
+    assert built.spilled_bytes == 0

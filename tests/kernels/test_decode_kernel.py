@@ -11,6 +11,7 @@ from torch import Tensor
 
 from oxiformers_kernels.decode import decode_attention
 from oxiformers_kernels.decode.ref import Biases, Cache, Options
+from tests.kernels.grids import each, pairwise
 from tests.kernels.support import DTYPES, assert_close_as_torch, device, poisoned_empty  # noqa: F401
 
 kernel = pytest.importorskip("oxiformers_kernels.decode.kernel", reason="triton is not installed")
@@ -73,9 +74,7 @@ def check(q: Tensor, arguments: dict[str, Any], what: str = "") -> Tensor:
     return ours
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("lengths", [[1], [63], [100, 0, 300], LONG])
-@pytest.mark.parametrize("page_size", [None, 16, 128])
+@pairwise({"dtype": DTYPES, "lengths": [[1], [63], [100, 0, 300], LONG], "page_size": [None, 16, 128]})
 def test_lengths_and_pages(
     device: str, dtype: torch.dtype, lengths: list[int], page_size: int | None
 ) -> None:
@@ -88,9 +87,11 @@ def test_lengths_and_pages(
         assert length or not out[row].any()
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(
-    ("heads", "kv_heads", "head", "new"), [(3, 3, 20, 1), (12, 1, 64, 8), (8, 2, 128, 3), (1, 1, 256, 2)]
+@each(
+    {
+        "dtype": DTYPES,
+        ("heads", "kv_heads", "head", "new"): [(3, 3, 20, 1), (12, 1, 64, 8), (8, 2, 128, 3), (1, 1, 256, 2)],
+    }
 )
 def test_heads_and_new_tokens(
     device: str, dtype: torch.dtype, heads: int, kv_heads: int, head: int, new: int
@@ -102,13 +103,14 @@ def test_heads_and_new_tokens(
     check(torch.randn(2, new, heads, head, device=device).to(dtype), cache)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(
-    ("kind", "page_size"),
-    [
-        *((kind, None) for kind in ("window", "both sides", "softcap", "alibi", "distance", "all")),
-        ("all", 16),
-    ],
+@each(
+    {
+        "dtype": DTYPES,
+        ("kind", "page_size"): [
+            *((kind, None) for kind in ("window", "both sides", "softcap", "alibi", "distance", "all")),
+            ("all", 16),
+        ],
+    }
 )
 def test_windows_and_biases(device: str, dtype: torch.dtype, kind: str, page_size: int | None) -> None:
     torch.manual_seed(0)

@@ -108,12 +108,12 @@ X, W = torch.ones(2, 3), torch.ones(3)
     ("call", "error", "words"),
     [
         (lambda: layer_norm(X.long()), TypeError, "layer_norm: x has dtype torch.int64"),
-        (lambda: rms_norm(torch.tensor(1.0)), ValueError, "rms_norm: x has no dimension"),
+        (lambda: rms_norm(torch.tensor(1.0)), ValueError, "rms_norm: x has shape"),
         (lambda: layer_norm(X, torch.ones(2)), ValueError, r"weight has shape \(2,\), expected \(3,\)"),
         (lambda: layer_norm(X, W, W.long()), TypeError, "bias has dtype torch.int64"),
-        (lambda: layer_norm(X, W.to("meta")), ValueError, "weight is on meta, x on cpu"),
-        (lambda: rms_norm(X, residual=X.double()), TypeError, "residual has dtype torch.float64, x torch.float32"),
-        (lambda: rms_norm(X, residual=W), ValueError, r"residual has shape \(3,\), x \(2, 3\)"),
+        (lambda: layer_norm(X, W.to("meta")), ValueError, "weight is on meta, expected cpu"),
+        (lambda: rms_norm(X, residual=X.double()), TypeError, "residual has dtype .*, expected torch.float32"),
+        (lambda: rms_norm(X, residual=W), ValueError, r"residual has shape \(3,\), expected \(2, 3\)"),
         (lambda: rms_norm(X, residual=X.to("meta")), ValueError, "residual is on meta"),
         (lambda: rms_norm(X, W, casting="t5"), ValueError, "casting='t5', expected one of llama, gemma"),  # type: ignore[call-overload]
         (lambda: rms_norm(X, W, offset=1.0), ValueError, "offset=1.0 needs a weight and casting='gemma'"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,21 +9,21 @@ import pytest
 pytest.importorskip("triton", reason="triton is not installed")
 
 from oxiformers_kernels.norm import kernel
-from tests.kernels.ahead import assemble, usage
+from tests.kernels.ahead import assemble
+from tests.kernels.grids import pairwise
 
 # Registers of a processor, which its programs of the backward share.
 REGISTERS = 65536
 
 
-@pytest.mark.parametrize("capability", [80, 90])
-@pytest.mark.parametrize("columns", [128, 768, 1000, 4096, 8192, 16384, 20000])
-@pytest.mark.parametrize(
-    ("dtype", "kind"), [("bf16", kernel.LAYER), ("fp32", kernel.LAYER), ("fp16", kernel.LLAMA)]
+@pairwise(
+    {
+        "capability": [80, 90],
+        "columns": [128, 768, 1000, 4096, 8192, 16384, 20000],
+        ("dtype", "kind"): [("bf16", kernel.LAYER), ("fp32", kernel.LAYER), ("fp16", kernel.LLAMA)],
+    }
 )
-def test_norm(
-    capability: int, columns: int, dtype: str, kind: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "cache"))
+def test_norm(capability: int, columns: int, dtype: str, kind: int) -> None:
     names = ("x", "residual", "weight", "bias", "out", "total", "grad", "grad_total", "grad_x")
     types = dict.fromkeys(names, f"*{dtype}")
     types |= dict.fromkeys(("mean", "deviation", "weight_parts", "bias_parts"), "*fp32")
@@ -39,8 +38,10 @@ def test_norm(
         constants |= {"ROWS": tile.rows, "n_columns": columns}
     function = kernel.norm_forward if tile.whole else kernel.norm_forward_wide
     for statistics in ({}, {"mean": None, "deviation": None}):
-        ptx = assemble(function, types, constants | statistics, capability, warps=tile.warps, aligned=aligned)
-        assert usage(ptx, capability, tmp_path).spilled_bytes == 0
+        built = assemble(
+            function, types, constants | statistics, capability, warps=tile.warps, aligned=aligned
+        )
+        assert built.spilled_bytes == 0
 
     tile = kernel.backward_tile(columns, 8 if dtype == "fp32" else 4)
     constants = {"KIND": kind, "BLOCK": tile.columns}
@@ -48,19 +49,14 @@ def test_norm(
         constants |= {"ROWS": tile.rows, "STAGES": tile.stages, "n_columns": columns}
         constants |= {} if kind == kernel.LAYER else {"bias_parts": None, "grad_total": None}
     function = kernel.norm_backward if tile.whole else kernel.norm_backward_wide
-    used = usage(
-        assemble(function, types, constants, capability, warps=tile.warps, aligned=aligned),
-        capability,
-        tmp_path,
-    )
-    assert used.spilled_bytes == 0
+    built = assemble(function, types, constants, capability, warps=tile.warps, aligned=aligned)
+    assert built.spilled_bytes == 0
     if aligned and columns >= 768:
-        assert used.registers * 32 * tile.warps * tile.programs <= REGISTERS
+        assert built.registers * 32 * tile.warps * tile.programs <= REGISTERS
 
 
 @pytest.mark.parametrize("capability", [80, 90])
-def test_sums_over_rows(capability: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "cache"))
+def test_sums_over_rows(capability: int) -> None:
     types = dict.fromkeys(("mean", "deviation", "weight_parts", "bias_parts"), "*fp32")
     types |= dict.fromkeys(("grad", "x", "grad_weight", "grad_bias"), "*bf16")
     sizes = {"ROWS": kernel.SUM_ROWS, "BLOCK": kernel.SUM_COLUMNS}
@@ -70,5 +66,5 @@ def test_sums_over_rows(capability: int, tmp_path: Path, monkeypatch: pytest.Mon
         (kernel.sum_parts, part_sizes, 8),
         (kernel.sum_parts, {"bias_parts": None, "grad_bias": None, **part_sizes}, 8),
     ):
-        ptx = assemble(function, types, constants, capability, warps=warps)
-        assert usage(ptx, capability, tmp_path).spilled_bytes == 0
+        built = assemble(function, types, constants, capability, warps=warps)
+        assert built.spilled_bytes == 0

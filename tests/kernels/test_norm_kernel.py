@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from oxiformers_kernels.norm import layer_norm, rms_norm
+from tests.kernels.grids import pairwise
 from tests.kernels.support import DTYPES, assert_close_as_torch, device, poisoned_empty  # noqa: F401
 
 kernel = pytest.importorskip("oxiformers_kernels.norm.kernel", reason="triton is not installed")
@@ -70,11 +71,16 @@ def tensors(device: str, dtype: torch.dtype, *shape: int) -> list[Tensor]:  # no
     return wide + [(0.3 * torch.randn(shape[-1])).to(device, dtype) for _ in range(2)]
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(
-    "columns", [1, 63, 100, *(pytest.param(n, marks=pytest.mark.gpu) for n in (768, 2000, 5000, 8192, 16384, 20000))]
-)  # fmt: skip
-@pytest.mark.parametrize("kind", KINDS)
+@pairwise(
+    {
+        "dtype": DTYPES,
+        "columns": [
+            *(1, 63, 100),
+            *(pytest.param(n, marks=pytest.mark.gpu) for n in (768, 2000, 5000, 8192, 16384, 20000)),
+        ],
+        "kind": KINDS,
+    }
+)
 def test_forward_and_backward(device: str, dtype: torch.dtype, columns: int, kind: str) -> None:  # noqa: F811
     x, residual, weight, bias = tensors(device, dtype, 2, 5, columns)
     check(kind, x, None, weight, bias if kind == "layer" else None)

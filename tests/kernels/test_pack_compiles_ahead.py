@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 pytest.importorskip("triton", reason="triton is not installed")
 
 from oxiformers_kernels.pack import kernel
-from tests.kernels.ahead import assemble, usage
+from tests.kernels.ahead import assemble
+from tests.kernels.grids import each, pairwise
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "cache"))
-
-
-@pytest.mark.parametrize("capability", [80, 90])
-@pytest.mark.parametrize(
-    ("dtype", "columns"), [("i64", 1), ("bf16", 64), ("bf16", 100), ("bf16", 768), ("fp32", 4096)]
+@each(
+    {
+        "capability": [80, 90],
+        ("dtype", "columns"): [("i64", 1), ("bf16", 64), ("bf16", 100), ("bf16", 768), ("fp32", 4096)],
+    }
 )
-def test_gather(capability: int, dtype: str, columns: int, tmp_path: Path) -> None:
+def test_gather(capability: int, dtype: str, columns: int) -> None:
     tile = kernel.gather_tile(columns)
     types = dict.fromkeys(kernel._gather.arg_names, "i32") | {
         "x": f"*{dtype}",
@@ -30,19 +26,19 @@ def test_gather(capability: int, dtype: str, columns: int, tmp_path: Path) -> No
     }
     constants = {"ROWS": tile.rows, "BLOCK": tile.columns, "x_column": 1, "index_stride": 1}
     aligned = columns % 16 == 0
-    ptx = assemble(kernel._gather, types, constants, capability, warps=kernel.WARPS, aligned=aligned)
-    assert usage(ptx, capability, tmp_path).spilled_bytes == 0
+    built = assemble(kernel._gather, types, constants, capability, warps=kernel.WARPS, aligned=aligned)
+    assert built.spilled_bytes == 0
     if aligned:
-        assert "ld.global.v4.b32" in ptx and "st.global.v4.b32" in ptx, "a thread moves 16 bytes at a time"
+        assert "ld.global.v4.b32" in built.ptx and "st.global.v4.b32" in built.ptx, (
+            "a thread moves 16 bytes at a time"
+        )
     types = {"index": "*i64", "inverse": "*i64", "n_rows": "i32", "n_targets": "i32"}
-    ptx = assemble(kernel._invert, types, {"BLOCK": kernel.INVERT_BLOCK, "index_stride": 1}, capability)
-    assert usage(ptx, capability, tmp_path).spilled_bytes == 0
+    built = assemble(kernel._invert, types, {"BLOCK": kernel.INVERT_BLOCK, "index_stride": 1}, capability)
+    assert built.spilled_bytes == 0
 
 
-@pytest.mark.parametrize("capability", [80, 90])
-@pytest.mark.parametrize("dtype", ["bf16", "fp32"])
-@pytest.mark.parametrize("how", kernel.HOW.values(), ids=kernel.HOW)
-def test_pool(capability: int, dtype: str, how: int, tmp_path: Path) -> None:
+@pairwise({"capability": [80, 90], "dtype": ["bf16", "fp32"], "how": kernel.HOW.values()})
+def test_pool(capability: int, dtype: str, how: int) -> None:
     for function, pointers, strides in (
         (kernel._pool, ("x", "out"), ("x_column", "cu_stride")),
         (kernel._pool_backward, ("grad", "grad_x"), ("grad_column", "cu_stride")),
@@ -51,5 +47,5 @@ def test_pool(capability: int, dtype: str, how: int, tmp_path: Path) -> None:
         types["cu_seqlens"] = "*i64"
         constants = {"HOW": how, "SPLITS": 4, "ROWS": kernel.POOL_ROWS, "BLOCK": kernel.POOL_COLUMNS}
         constants |= dict.fromkeys(strides, 1)
-        ptx = assemble(function, types, constants, capability, warps=kernel.WARPS, aligned=True)
-        assert usage(ptx, capability, tmp_path).spilled_bytes == 0
+        built = assemble(function, types, constants, capability, warps=kernel.WARPS, aligned=True)
+        assert built.spilled_bytes == 0

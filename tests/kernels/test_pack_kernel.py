@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from oxiformers_kernels.pack import pack, pool, unpack
+from tests.kernels.grids import pairwise
 from tests.kernels.support import DTYPES, assert_close_as_torch, device, poisoned_empty  # noqa: F401
 
 kernel = pytest.importorskip("oxiformers_kernels.pack.kernel", reason="triton is not installed")
@@ -61,10 +62,7 @@ def test_other_dtypes_masks_and_strides(device: str, dtype: torch.dtype) -> None
         assert torch.equal(back, unpack(packed, mask, 4, 6, backend="torch"))
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("columns", ODD)
-@pytest.mark.parametrize("how", ["mean", "first", "last"])
-@pytest.mark.parametrize("splits", [1, 3])
+@pairwise({"dtype": DTYPES, "columns": ODD, "how": ["mean", "first", "last"], "splits": [1, 3]})
 def test_pool(
     device: str, dtype: torch.dtype, columns: int, how: str, splits: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,11 +58,11 @@ def test_one_graph_for_all_lengths() -> None:
     ("x", "offsets", "error", "words"),
     [
         (torch.ones(9, dtype=torch.int64), OFFSETS, TypeError, "x has dtype torch.int64"),
-        (torch.tensor(1.0), OFFSETS, ValueError, "x has no dimension"),
+        (torch.tensor(1.0), OFFSETS, ValueError, r"x has shape \(\), expected \[T, ...\]"),
         (torch.ones(9), OFFSETS.float(), TypeError, "cu_seqlens has dtype torch.float32"),
         (torch.ones(9), OFFSETS[None], ValueError, r"cu_seqlens has shape \(1, 6\)"),
         (torch.ones(9), OFFSETS[:0], ValueError, r"cu_seqlens has shape \(0,\)"),
-        (torch.ones(9), OFFSETS.to("meta"), ValueError, "cu_seqlens is on meta, x on cpu"),
+        (torch.ones(9), OFFSETS.to("meta"), ValueError, "cu_seqlens is on meta, expected cpu"),
     ],
 )
 def test_wrong_arguments(x: torch.Tensor, offsets: torch.Tensor, error: type[Exception], words: str) -> None:

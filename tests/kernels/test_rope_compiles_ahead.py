@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 triton = pytest.importorskip("triton", reason="triton is not installed")
 
 from oxiformers_kernels.rope import kernel  # noqa: E402
-from tests.kernels.ahead import assemble, usage  # noqa: E402
+from tests.kernels.ahead import assemble  # noqa: E402
+from tests.kernels.grids import pairwise  # noqa: E402
 
 
-@pytest.mark.parametrize("capability", [80, 90])
-@pytest.mark.parametrize(("dtype", "interleaved"), [("bf16", False), ("bf16", True), ("fp32", False)])
-@pytest.mark.parametrize(
-    ("heads", "kv_heads", "features", "rotary_dim"),
-    [(32, 8, 128, 128), (12, 12, 64, 64), (71, 1, 80, 32), (128, 128, 512, 512)],
+@pairwise(
+    {
+        "capability": [80, 90],
+        ("dtype", "interleaved"): [("bf16", False), ("bf16", True), ("fp32", False)],
+        ("heads", "kv_heads", "features", "rotary_dim"): [
+            (32, 8, 128, 128),
+            (12, 12, 64, 64),
+            (71, 1, 80, 32),
+            (128, 128, 512, 512),
+        ],
+    }
 )
 def test_rope(
     capability: int,
@@ -26,10 +31,7 @@ def test_rope(
     kv_heads: int,
     features: int,
     rotary_dim: int,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "cache"))
     pairs = triton.next_power_of_2(rotary_dim // 2)
     q_tile, k_tile = kernel.tile_for(heads, pairs), kernel.tile_for(kv_heads, pairs)
     types = dict.fromkeys(("q", "out_q", "k", "out_k", "cos", "sin"), f"*{dtype}") | {"positions": "*i64"}
@@ -41,6 +43,8 @@ def test_rope(
     constants["REST"] = triton.next_power_of_2(max(1, features - rotary_dim))
     constants |= {"Q_TOKENS": q_tile.tokens, "Q_HEADS": q_tile.heads}
     constants |= {"K_TOKENS": k_tile.tokens, "K_HEADS": k_tile.heads}
-    ptx = assemble(kernel._rope, types, constants, capability, warps=kernel.WARPS, aligned=True)
-    assert usage(ptx, capability, tmp_path).spilled_bytes == 0
-    assert "ld.global.v4.b32" in ptx and "st.global.v4.b32" in ptx, "a thread moves 16 bytes at a time"
+    built = assemble(kernel._rope, types, constants, capability, warps=kernel.WARPS, aligned=True)
+    assert built.spilled_bytes == 0
+    assert "ld.global.v4.b32" in built.ptx and "st.global.v4.b32" in built.ptx, (
+        "a thread moves 16 bytes at a time"
+    )

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from oxiformers_kernels.rope import apply_rope
+from tests.kernels.grids import pairwise
 from tests.kernels.support import DTYPES, assert_close_as_torch, device, poisoned_empty  # noqa: F401
 
 kernel = pytest.importorskip("oxiformers_kernels.rope.kernel", reason="triton is not installed")
@@ -42,18 +43,19 @@ def check(
         assert_close_as_torch(ours, torchs, truth)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("interleaved", [False, True])
-@pytest.mark.parametrize(
-    ("tokens", "heads", "kv_heads", "features", "rotary_dim"),
-    [
-        (1, 1, 1, 2, 2),
-        (63, 3, 1, 24, 24),
-        (100, 4, 2, 16, 6),
-        pytest.param(2000, 32, 8, 128, 128, marks=pytest.mark.gpu),
-        pytest.param(100, 71, 1, 80, 32, marks=pytest.mark.gpu),
-        pytest.param(63, 2, 2, 512, 512, marks=pytest.mark.gpu),
-    ],
+@pairwise(
+    {
+        "dtype": DTYPES,
+        "interleaved": [False, True],
+        ("tokens", "heads", "kv_heads", "features", "rotary_dim"): [
+            (1, 1, 1, 2, 2),
+            (63, 3, 1, 24, 24),
+            (100, 4, 2, 16, 6),
+            pytest.param(2000, 32, 8, 128, 128, marks=pytest.mark.gpu),
+            pytest.param(100, 71, 1, 80, 32, marks=pytest.mark.gpu),
+            pytest.param(63, 2, 2, 512, 512, marks=pytest.mark.gpu),
+        ],
+    }
 )
 def test_packed(
     device: str,
@@ -73,9 +75,13 @@ def test_packed(
     check(q, k, angle, positions, rotary_dim=rotary_dim, interleaved=interleaved)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("layout", ["contiguous", "transposed", "fused", "features apart"])
-@pytest.mark.parametrize("shared", [False, True])
+@pairwise(
+    {
+        "dtype": DTYPES,
+        "layout": ["contiguous", "transposed", "fused", "features apart"],
+        "shared": [False, True],
+    }
+)
 def test_uniform_in_any_layout(device: str, dtype: torch.dtype, layout: str, shared: bool) -> None:
     torch.manual_seed(0)
     base = torch.randn(3, 7, 6, 16, device=device).to(dtype)

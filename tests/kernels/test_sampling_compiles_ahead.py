@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 pytest.importorskip("triton", reason="triton is not installed")
 
 from oxiformers_kernels.sampling import kernel
-from tests.kernels.ahead import assemble, usage
+from tests.kernels.ahead import assemble
+from tests.kernels.grids import pairwise
 
 DTYPES = {"fp32": 4, "bf16": 2}
 
 
-@pytest.mark.parametrize("capability", [80, 90])
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(("columns", "by_row"), [(100, False), (1024, True), (50257, False), (128256, True)])
+@pairwise(
+    {
+        "capability": [80, 90],
+        "dtype": DTYPES,
+        ("columns", "by_row"): [(100, False), (1024, True), (50257, False), (128256, True)],
+    }
+)
 def test_sample(
     capability: int,
     dtype: str,
     columns: int,
     by_row: bool,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "cache"))
     tile, aligned = kernel.tile_for(columns, DTYPES[dtype]), columns % 16 == 0
     types = dict.fromkeys(kernel._sample.arg_names, "i32")
     types |= dict.fromkeys(("temperature", "top_p", "min_p"), "fp32")
@@ -39,7 +39,7 @@ def test_sample(
         "CONTIGUOUS": True,
         "ALIGNED": aligned,
     }
-    ptx = assemble(kernel._sample, types, constants, capability, warps=tile.warps, aligned=aligned)
-    assert usage(ptx, capability, tmp_path).spilled_bytes == 0
+    built = assemble(kernel._sample, types, constants, capability, warps=tile.warps, aligned=aligned)
+    assert built.spilled_bytes == 0
     if aligned:
-        assert "ld.global.v4.b32" in ptx, "a thread reads 16 bytes at a time"
+        assert "ld.global.v4.b32" in built.ptx, "a thread reads 16 bytes at a time"

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from oxiformers_kernels.sampling import ref, sample
+from tests.kernels.grids import pairwise
 from tests.kernels.support import DTYPES, device, poisoned_empty  # noqa: F401
 
 kernel = pytest.importorskip("oxiformers_kernels.sampling.kernel", reason="triton is not installed")
@@ -49,9 +50,13 @@ def check(logits: Tensor, settings: dict[str, Any]) -> None:
     assert torch.equal(tokens, expected)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("columns", [1, 63, 100, pytest.param(2000, marks=pytest.mark.gpu)])
-@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+@pairwise(
+    {
+        "dtype": DTYPES,
+        "columns": [1, 63, 100, pytest.param(2000, marks=pytest.mark.gpu)],
+        "settings": SETTINGS.values(),
+    }
+)
 def test_equals_the_twin(device: str, dtype: torch.dtype, columns: int, settings: dict[str, Any]) -> None:
     torch.manual_seed(columns)
     check((torch.randn(4, columns, device=device) * 3).to(dtype), settings)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,18 +9,20 @@ import pytest
 pytest.importorskip("triton", reason="triton is not installed")
 
 from oxiformers_kernels.softmax import kernel, packed_kernel, rows_kernel, wide_kernel
-from tests.kernels.ahead import assemble, usage
+from tests.kernels.ahead import assemble
+from tests.kernels.grids import each, pairwise
 
 SIZES = ("n_rows", "n_columns", "heads", "queries", "share", "shares")
 
 
-@pytest.mark.parametrize("capability", [80, 90])
-@pytest.mark.parametrize("columns", [1, 100, 1024, 8191, kernel.ONE_BLOCK_COLUMNS, 20000, 20001])
-@pytest.mark.parametrize(("dtype", "dropout"), [("bf16", False), ("fp32", True)])
-def test_softmax(
-    capability: int, columns: int, dtype: str, dropout: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "cache"))
+@pairwise(
+    {
+        "capability": [80, 90],
+        "columns": [1, 100, 1024, 8191, kernel.ONE_BLOCK_COLUMNS, 20000, 20001],
+        ("dtype", "dropout"): [("bf16", False), ("fp32", True)],
+    }
+)
+def test_softmax(capability: int, columns: int, dtype: str, dropout: bool) -> None:
     tile, aligned = kernel.tile_for(columns), columns % 16 == 0
     names = ("x", "mask", "bias", "out", "probabilities", "grad", "saved", "grad_x")
     types = dict.fromkeys(names, f"*{dtype}") | dict.fromkeys(("peaks", "totals", "sums"), "*fp32")
@@ -50,16 +51,12 @@ def test_softmax(
         block = {"BLOCK": tile.columns // 2, "SHARES": 64}
         kernels += [(wide_kernel.backward, backward | block | {"PHASE": phase}) for phase in (0, 1, 2)]
     for function, constants in kernels:
-        ptx = assemble(function, types, constants, capability, warps=tile.warps, aligned=aligned)
-        assert usage(ptx, capability, tmp_path).spilled_bytes == 0, constants
+        built = assemble(function, types, constants, capability, warps=tile.warps, aligned=aligned)
+        assert built.spilled_bytes == 0, constants
 
 
-@pytest.mark.parametrize("capability", [80, 90])
-@pytest.mark.parametrize(("columns", "length"), [(1, 100), (1, 5000), (12, 300), (64, 300)])
-def test_packed_softmax(
-    capability: int, columns: int, length: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "cache"))
+@each({"capability": [80, 90], ("columns", "length"): [(1, 100), (1, 5000), (12, 300), (64, 300)]})
+def test_packed_softmax(capability: int, columns: int, length: int) -> None:
     tile = packed_kernel.tile_for(columns, length)
     types = dict.fromkeys(("x", "out", "grad", "grad_x"), "*bf16")
     types |= {"cu_seqlens": "*i32", "lse": "*fp32", "n_columns": "i32"}
@@ -68,5 +65,5 @@ def test_packed_softmax(
         (packed_kernel._forward, {"x_column": 1, **shape}),
         (packed_kernel._backward, {"grad_column": 1, "x_column": 1, **shape}),
     ):
-        ptx = assemble(function, types, constants, capability, warps=tile.warps)
-        assert usage(ptx, capability, tmp_path).spilled_bytes == 0
+        built = assemble(function, types, constants, capability, warps=tile.warps)
+        assert built.spilled_bytes == 0

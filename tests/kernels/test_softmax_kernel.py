@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from oxiformers_kernels.softmax import log_softmax, ref, softmax
+from tests.kernels.grids import pairwise
 from tests.kernels.support import DTYPES, assert_close_as_torch, device, poisoned_empty  # noqa: F401
 
 kernel = pytest.importorskip("oxiformers_kernels.softmax.kernel", reason="triton is not installed")
@@ -59,15 +60,15 @@ def check(
         assert_close_as_torch(*finite, f"{op} output {place}")
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(
-    "columns", [1, 63, 100, *(pytest.param(n, marks=pytest.mark.gpu) for n in (2000, 4096, 9000))]
+@pairwise(
+    {
+        "dtype": DTYPES,
+        "columns": [1, 63, 100, *(pytest.param(n, marks=pytest.mark.gpu) for n in (2000, 4096, 9000))],
+        "kind": ["none", "boolean", "additive", "bias", "both"],
+        "op": OPS,
+    }
 )
-@pytest.mark.parametrize("kind", ["none", "boolean", "additive", "bias", "both"])
-@pytest.mark.parametrize("op", OPS)
 def test_forward_and_backward(device: str, dtype: torch.dtype, columns: int, kind: str, op: str) -> None:  # noqa: F811
-    if device == "cpu" and (dtype == torch.float16 or op == "dropout") and columns != 63:
-        pytest.skip("the interpreter is slow: float16 and dropout in one width")
     torch.manual_seed(0)
     x = (torch.randn(2, 3, 5, columns).to(device) * 3).to(dtype)
     keep = torch.rand(2, 1, 5, columns).to(device) > 0.3
@@ -99,15 +100,11 @@ def test_fully_masked_rows_are_zero(device: str, dtype: torch.dtype, kind: str) 
     assert torch.isfinite(gradient).all() and not gradient[1].any() and not gradient[2, :, 10:].any()
 
 
-@pytest.mark.parametrize("processors", [1, 4])
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("op", OPS)
+@pairwise({"processors": [1, 4], "dtype": DTYPES, "op": OPS})
 def test_rows_wider_than_a_block(
     device: str, dtype: torch.dtype, op: str, processors: int, monkeypatch: pytest.MonkeyPatch  # noqa: F811
 ) -> None:  # fmt: skip
     """By one program a row (one processor), and by several (four)."""
-    if device == "cpu" and op == "dropout" and (dtype == torch.float16 or processors == 1):
-        pytest.skip("the interpreter is slow at dropout: float32 by several programs")
     for name, value in (("ONE_BLOCK_COLUMNS", 16), ("WIDE_LANES", 16), ("WIDE_STEPS", 4)):
         monkeypatch.setattr(kernel, name, value)
     monkeypatch.setattr(kernel, "processors", lambda device: processors)

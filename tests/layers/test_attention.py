@@ -6,11 +6,16 @@ import math
 
 import pytest
 import torch
+from functorch.compile import make_boxed_func
+from torch._dynamo.backends.common import aot_autograd
 
 from oxiformers.layers.attention import attend, attend_rectangular
+from oxiformers.layers.cache import Cache
+from oxiformers.layers.cached_attention import CacheStep
 from oxiformers.layers.layout import Layout, Segments
 from oxiformers.layers.ragged import ragged_attention
-from oxiformers.layers.scoring import Scoring, distance_bias_matrix
+from oxiformers.layers.scoring import LEARNED, Scoring, distance_bias_matrix
+from tests.layers.scorings import packed_rows, scoring_of
 
 HEADS, SIZE = 4, 8
 LENGTHS = [
@@ -91,35 +96,77 @@ def test_keys_may_be_absent():
     assert tensors[0].grad[:2].abs().max() == 0
 
 
-def test_dropout_backward_is_the_gradient_of_the_same_draw():
-    tensors, _ = random_inputs([3, 3, 5], [3, 3, 5])
-    lengths = torch.tensor([3, 3, 5])
-
-    def run(*inputs):
-        torch.manual_seed(7)
-        return ragged_attention(*inputs, lengths, lengths, Scoring(dropout=0.4))
-
-    assert not torch.equal(run(*tensors), ragged_attention(*tensors, lengths, lengths))
-    assert torch.autograd.gradcheck(run, tensors)
+def dropped_uniformly(query, value, scoring):
+    return attend(query, query, value, Layout("uniform", shape=tuple(query.shape[:2])), scoring)[0]
 
 
-def test_dropout_keeps_the_mean():
+def dropped_packed(query, value, scoring):
+    layout = Layout.from_lengths([query.shape[1]] * query.shape[0])
+    flat, flat_value = query.flatten(0, 1), value.flatten(0, 1)
+    return attend(flat, flat, flat_value, layout, scoring)[0].view_as(value)
+
+
+def dropped_rectangularly(query, value, scoring):
+    layout = Layout.of(query.flatten(2), None, rectangular=True)
+    output, probabilities = attend(query, query, value, layout, scoring)
+    # The probabilities that are returned are those that the output was made of.
+    torch.testing.assert_close(torch.einsum("bhqk,bkhd->bqhd", probabilities, value), output)
+    return output
+
+
+def dropped_under_a_mask(query, value, scoring):
+    mask = torch.ones(query.shape[0], 1, query.shape[1], query.shape[1])
+    return attend(query, query, value, Layout.of(query.flatten(2), mask), scoring)[0]
+
+
+def dropped_over_a_cache(query, value, scoring, **form):
+    cache, layout = Cache(), Layout.from_lengths([1] * len(query))
+    step = CacheStep(cache, layout, query.device)
+    step.write(0, query[:, 0], value[:, 0])
+    step.commit()
+    layout = Layout.of(query[:, 1:].flatten(2), None, **form)
+    step = CacheStep(cache, layout, query.device)
+    sides = query[:, 1:], query[:, 1:], value[:, 1:]
+    return step.attend(0, *sides, scoring)[0]
+
+
+def dropped_over_a_rectangular_cache(query, value, scoring):
+    return dropped_over_a_cache(query, value, scoring, rectangular=True)
+
+
+@pytest.mark.parametrize("softcap", [0.0, 5.0])
+@pytest.mark.parametrize(
+    "path",
+    [
+        dropped_uniformly, dropped_packed, dropped_rectangularly, dropped_under_a_mask, dropped_over_a_cache,
+        dropped_over_a_rectangular_cache,
+    ],
+)  # fmt: skip
+def test_dropout(path, softcap):
     torch.manual_seed(0)
-    query = torch.randn(8, HEADS, SIZE)
-    value = torch.ones(8, HEADS, SIZE)
-    lengths = torch.tensor([8])
-    draws = torch.stack(
-        [ragged_attention(query, query, value, lengths, lengths, Scoring(dropout=0.3)) for _ in range(400)]
-    )
-    assert abs(draws.mean().item() - 1.0) < 0.02
+    # Queries of 0 see all 32 keys alike: 32 times a probability of one value is 0, or 1 / (1 - dropout).
+    query, value = torch.zeros(4, 32, HEADS, 32), torch.eye(32).repeat(4, HEADS, 1, 1).transpose(1, 2)
+    dropped, seeds = Scoring(dropout=0.3, softcap=softcap), (1, 1, 2)
+    one, same, other = (path(query, value, dropped) for seed in seeds if torch.manual_seed(seed))
+    assert torch.equal(one, same) and not torch.equal(one, other)
+    shares = (one * 32 * 0.7).unique()
+    torch.testing.assert_close(shares, torch.tensor([0.0, 1.0]))
+    assert abs((one == 0).float().mean().item() - 0.3) < 0.02
+    assert torch.equal(path(query, value, dropped._replace(dropout=0.0)), torch.full_like(one, 1 / 32))
+
+
+def disentangled(lengths, dtype=torch.float32):
+    """A scoring with every term but dropout, for packed sequences of these lengths."""
+    scoring, _ = scoring_of("disentangled everything", HEADS, len(lengths), *[max(lengths)] * 2, dtype=dtype)
+    scoring = packed_rows(scoring, lengths, lengths)
+    leaves = {name: getattr(scoring, name).detach().requires_grad_() for name in LEARNED}
+    return scoring._replace(**leaves)
 
 
 def test_operator_is_well_formed():
-    tensors, bias = random_inputs([3, 3, 5], [3, 3, 5], dtype=torch.float32, biased=True)
+    tensors, _ = random_inputs([3, 3, 5], [3, 3, 5], dtype=torch.float32)
     lengths = torch.tensor([3, 3, 5])
-    dense = torch.randn(3, 1, 5, 5, requires_grad=True)
-    slopes = torch.rand(HEADS)
-    arguments = (*tensors, lengths, lengths, bias, slopes, dense, None, True, 0.3, 2, -1, 5.0, 0.0, True)
+    arguments = (*tensors, lengths, lengths, None, True, *disentangled([3, 3, 5]))
     torch.library.opcheck(torch.ops.oxiformers.ragged_attention.default, arguments)
 
 
@@ -227,6 +274,53 @@ def test_one_graph_serves_batches_of_differing_lengths():
         expected = sequence_by_sequence(tokens, tokens, tokens, lengths, lengths, Scoring(causal=True))
         torch.testing.assert_close(step(tokens, layout), expected * 2)
     assert len(graphs) == 1
+
+
+def test_one_graph_has_every_term_and_its_gradients():
+    graphs = []
+
+    def compiler(graph, _):
+        graphs.append(graph)
+        return make_boxed_func(graph.forward)
+
+    def loss(query, key, value, layout, scoring):
+        return attend(query, key, value, layout, scoring)[0].square().sum()
+
+    step = torch.compile(loss, backend=aot_autograd(fw_compiler=compiler), fullgraph=True, dynamic=True)
+    for lengths in ([4, 9], [2, 2, 10], [4, 4, 4, 4, 1]):
+        tensors, _ = random_inputs(lengths, lengths, dtype=torch.float64)
+        scoring = disentangled(lengths, torch.float64)
+        inputs = [*tensors, *(getattr(scoring, name) for name in LEARNED)]
+        layout = Layout.from_lengths(lengths)
+        both = [function(*tensors, layout, scoring) for function in (step, loss)]
+        ours, theirs = ([value, *torch.autograd.grad(value, inputs)] for value in both)
+        for one, other in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(one, other)
+    # A forward and a backward, for all three batches.
+    assert len(graphs) == 2
+
+
+def test_it_is_exported_for_any_lengths():
+    class Attention(torch.nn.Module):
+        def forward(self, query, lengths, content, position, bias, index):
+            scoring = Scoring(
+                window=(4, -1), bias=bias, content_to_position=content, position_to_content=position,
+                position_index=index,
+            )  # fmt: skip
+            return ragged_attention(query, query, query, lengths, lengths, scoring)
+
+    def arguments(lengths):
+        scoring = disentangled(lengths)
+        query = torch.randn(sum(lengths), HEADS, SIZE)
+        products = (scoring.content_to_position.detach(), scoring.position_to_content.detach())
+        return query, torch.tensor(lengths), *products, scoring.bias.detach(), scoring.position_index
+
+    tokens, rows, longest = (torch.export.Dim(name, min=2, max=64) for name in ("tokens", "rows", "longest"))
+    shapes = ({0: tokens}, {0: rows}, {0: tokens}, {0: tokens}, {0: rows, 2: longest, 3: longest}, None)
+    program = torch.export.export(Attention(), arguments([3, 6]), dynamic_shapes=shapes)
+    for lengths in ([3, 6], [2, 2, 9]):
+        inputs = arguments(lengths)
+        torch.testing.assert_close(program.module()(*inputs), Attention()(*inputs))
 
 
 def test_scale_is_one_over_the_root_of_the_size():

@@ -155,12 +155,31 @@ def test_attention_over_slots(past, added, reach, causal):
 
 def test_reading_rows_without_keys_gives_zero():
     cache = Cache()
-    fill(cache, [3, 0, 4])
+    keys = fill(cache, [3, 0, 4])
     query = random_tokens(3, HEADS)
     for lengths in ([1, 1, 1], [0, 3, 0]):
         step = CacheStep(cache, Layout.from_lengths(lengths), CPU, reading=True)
         output, _ = step.attend(0, query, None, None)
         assert output[1].abs().max() == 0
-        assert output.isfinite().all()
+        start = 0
+        for key, length in zip(keys, lengths, strict=True):
+            if length and len(key):
+                rows = query[None, start : start + length]
+                expected, _ = attend_rectangular(rows, key[None], key[None] + 1, None)
+                torch.testing.assert_close(output[start : start + length], expected[0])
+            start += length
         step.commit()
     assert cache.lengths.tolist() == [3, 0, 4]
+
+
+def test_an_explicit_mask_over_a_cache_takes_the_place_of_causal_and_window():
+    cache = Cache()
+    keys = fill(cache, [4, 4])
+    query, new = (random_tokens(6, heads, seed=heads).view(2, 3, heads, SIZE) for heads in (HEADS, KV_HEADS))
+    mask = torch.rand(2, 1, 3, 7, generator=torch.Generator().manual_seed(0)) > 0.4
+    step = CacheStep(cache, lay_out(query.flatten(2), mask, cache), CPU, mask)
+    output, probabilities = step.attend(0, query, new, new + 1, Scoring(causal=True, window=(1, 1)))
+    key = torch.cat((torch.stack(keys), new), 1)
+    expected, weights = attend_rectangular(query, key, key + 1, mask)
+    torch.testing.assert_close(output, expected)
+    torch.testing.assert_close(probabilities, weights)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Literal
 
 import pytest
@@ -10,20 +11,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from oxiformers.errors import ArgumentError, UnsupportedError
+from oxiformers.layers import fused
 from oxiformers.layers.attention import attend
 from oxiformers.layers.cache import Cache
 from oxiformers.layers.cached_attention import CacheStep
-from oxiformers.layers.inputs import cross_entropy
 from oxiformers.layers.layout import Layout
+from oxiformers.layers.loss import cross_entropy
 from oxiformers.layers.norm import LayerNorm
-from oxiformers.layers.scoring import Scoring
+from oxiformers.layers.scoring import LEARNED, Scoring
+from oxiformers_kernels.decode import decode_attention
 from oxiformers_kernels.dispatch import BackendError, recorded
+from tests.kernels.grids import each
 from tests.kernels.support import device  # noqa: F401
-from tests.layers.scorings import scoring_of
+from tests.layers.scorings import CACHEABLE, products_by, scoring_of
 from tests.models.answer import Tensors, answer
 from tests.models.contract.forms import packed
 from tests.models.contract.inputs import make
-from tests.models.contract.subjects import build, kind_of, row_of
+from tests.models.contract.subjects import build
 
 pytest.importorskip("triton", reason="triton is not installed")
 
@@ -63,24 +67,31 @@ class TinyAttention(nn.Module):
         self.query = nn.Linear(8, HEADS * SIZE)
         self.key, self.value = nn.Linear(8, KV_HEADS * SIZE), nn.Linear(8, KV_HEADS * SIZE)
         self.output = nn.Linear(HEADS * SIZE, 8)
-        for name in ("distance_bias", "bias"):
+        for name in LEARNED:
             tensor = getattr(self.scoring, name)
             self.register_parameter(name, None if tensor is None else nn.Parameter(tensor.detach().clone()))
         self.register_buffer("alibi_slopes", self.scoring.alibi_slopes)
+        self.register_buffer("position_index", self.scoring.position_index)
 
     def forward(self, hidden: Tensor, layout: Layout) -> Tensor:
-        bias = None if self.bias is None else layout.pack_pairs(self.bias)
-        scoring = self.scoring._replace(
-            alibi_slopes=self.alibi_slopes, distance_bias=self.distance_bias, bias=bias
-        )
+        names = ("alibi_slopes", "position_index", *LEARNED)
+        scoring = self.scoring._replace(**{name: getattr(self, name) for name in names})
+        if self.bias is not None:
+            scoring = scoring._replace(bias=layout.pack_pairs(self.bias))
+        scoring = products_by(scoring, layout.pack, layout.pack)
         query, key, value = (
             projection(hidden).unflatten(-1, (-1, SIZE)) for projection in (self.query, self.key, self.value)
         )
         return self.output(attend(query, key, value, layout, scoring)[0].flatten(-2))
 
 
-@pytest.mark.parametrize("kind", ["window", "softcap", "alibi", "bias", "everything"])
-@pytest.mark.parametrize("form", ["packed", "uniform"])
+KINDS = [
+    "window", "softcap", "alibi", "bias", "everything", "content to position", "position to content",
+    "disentangled everything",
+]  # fmt: skip
+
+
+@each({"kind": KINDS, "form": ["packed", "uniform"]})
 def test_a_layer_of_every_kind(device: str, kind: str, form: str) -> None:  # noqa: F811
     mask = torch.tensor(MASK, device=device)
     layer = TinyAttention(kind, len(MASK), mask.shape[1]).to(device)
@@ -151,7 +162,7 @@ def test_decoding(device: str, kind: str, added: list[int]) -> None:  # noqa: F8
     ("added", "scoring", "needs_gradient", "reason"),
     [
         ([1, 1, 1], Scoring(causal=True), True, "the kernel has no backward"),
-        ([1, 1, 1], Scoring(dropout=0.1), False, "the kernel takes neither a dense bias nor dropout"),
+        ([1, 1, 1], Scoring(dropout=0.1), False, "the kernel takes no dropout"),
         (
             [2, 1, 1],
             Scoring(causal=True),
@@ -187,19 +198,28 @@ def test_what_is_not_decoded_by_the_kernel(
         run("triton")
 
 
+def test_what_is_decoded_is_what_the_kernel_takes() -> None:
+    taken = inspect.signature(decode_attention).parameters.keys()
+    assert taken & set(Scoring._fields) == fused.DECODED
+    scorings = [scoring_of(kind, 2, 1, 1, 1)[0] for kind in CACHEABLE]
+    refused = {kind for kind, one in zip(CACHEABLE, scorings, strict=True) if fused.undecoded(one)}
+    assert refused == {kind for kind, one in zip(CACHEABLE, scorings, strict=True) if one.bias is not None}
+    both = Scoring(causal=True, softcap=2.0, bias=torch.zeros(1, 1, 1, 1), dropout=0.1)
+    assert fused.undecoded(both) == "the kernel takes no bias and no dropout"
+
+
 def moved(inputs: Tensors, where: str) -> Tensors:
     """The arguments on a device, numbers in float32."""
     kinds = {name: torch.float32 if tensor.is_floating_point() else None for name, tensor in inputs.items()}
     return {name: tensor.to(where, kinds[name]) for name, tensor in inputs.items()}
 
 
-@pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("form", ["padded", "packed", "uniform"])
+@each({"name": MODELS, "form": ["padded", "packed", "uniform"]})
 def test_models(device: str, name: str, form: str, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
-    inputs = make(row_of(name), kind_of(name), "unpadded" if form == "uniform" else "right")
+    inputs = make(name, "unpadded" if form == "uniform" else "right")
     options = {}
     if form == "packed":
-        inputs, layout = packed(inputs, "position_ids" in row_of(name).takes)
+        inputs, layout = packed(name, inputs)
         options["layout"] = Layout.from_lengths(layout.query.lengths, device)
     inputs = moved(inputs, device)
     used, small = MODELS[name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 
@@ -62,7 +63,7 @@ def embedding_of(config):
     return RotaryEmbedding(config.rope_parameters, config.head_dim, config.max_position_embeddings)
 
 
-@pytest.fixture(scope="module", params=["457", "523"])
+@pytest.fixture(scope="module", params=["457", "524"])
 def oracle(request, tmp_path_factory):
     """transformers' cosine and sine, from the configs that oxiformers writes."""
     jobs = {}
@@ -82,7 +83,9 @@ def oracle(request, tmp_path_factory):
 def test_equals_transformers(name, oracle):
     rotary = embedding_of(LlamaConfig(**SIZES, **SCALINGS[name]))
     for positions, expected in zip(POSITIONS, oracle[name], strict=True):
-        for ours, theirs in zip(rotary(torch.tensor(positions), torch.float32), expected, strict=True):
+        for ours, theirs in zip(
+            rotary.rotation(torch.tensor(positions), torch.float32), expected, strict=True
+        ):
             both_halves = torch.cat((ours, ours), -1).squeeze(-2)
             torch.testing.assert_close(both_halves, torch.tensor(theirs), rtol=1e-5, atol=1e-5)
 
@@ -97,6 +100,47 @@ def test_both_spellings_mean_the_same(name):
     new = {key: value for key, value in written.items() if key not in ("rope_theta", "rope_scaling")}
     for spelling in (old, new, written):
         assert LlamaConfig.from_dict(spelling) == config
+
+
+YARN = {"rope_type": "yarn", "factor": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("new", "old"),
+    [
+        ({"rope_theta": 7.0}, {"rope_theta": 5.0}),
+        ({"rope_theta": 7.0, **YARN}, {"rope_theta": 5.0}),
+        (YARN, {"rope_scaling": None}),
+        (YARN, {"rope_scaling": {"type": "yarn", "factor": 4.0}}),
+        ({"rope_theta": 7.0}, {"rope_scaling": YARN}),
+        (None, {"rope_theta": 5.0, "rope_scaling": {"rope_theta": 7.0, **YARN}}),
+    ],
+)
+def test_spellings_that_contradict_each_other(new, old):
+    # transformers 4 reads the one, transformers 5 the other.
+    with pytest.raises(ConfigError, match="rope"):
+        LlamaConfig(**SIZES, rope_parameters=new, **old)
+
+
+@pytest.mark.parametrize(
+    ("new", "old"),
+    [
+        (YARN, {"rope_theta": 5.0}),
+        ({"rope_theta": 5.0, **YARN}, {"rope_theta": 5.0, "rope_scaling": {"type": "yarn", "factor": 2.0}}),
+        ({"rope_theta": 5.0, **YARN, "original_max_position_embeddings": 64}, {"rope_scaling": YARN}),
+        ({}, {"rope_theta": 5.0, "rope_scaling": YARN}),
+    ],
+)
+def test_spellings_that_complete_each_other(new, old):
+    config = LlamaConfig(**SIZES, rope_parameters=new, **old)
+    assert config.rope_parameters == {"rope_theta": 5.0, **YARN, "original_max_position_embeddings": 64}
+    config.check()
+
+
+def test_keys_that_a_kind_of_scaling_does_not_read_are_named(caplog):
+    logging.getLogger("oxiformers").propagate = True
+    LlamaConfig(**SIZES, rope_scaling={"factor": 4.0}).check()
+    assert "'default' does not use factor" in caplog.text
 
 
 def test_scaling_may_be_overridden():
@@ -120,6 +164,8 @@ def test_scaling_may_be_overridden():
         ({"rope_theta": float("nan")}, "rope_parameters.rope_theta"),
         ({"rope_parameters": [1]}, "rope_parameters"),
         ({"rope_theta": 1, "rope_scaling": {"type": "yarn", "factor": 2}}, "rope_parameters.rope_theta"),
+        ({"partial_rotary_factor": 0.5}, "partial_rotary_factor"),
+        ({"rope_parameters": {"partial_rotary_factor": 0.5}}, "partial_rotary_factor"),
         ({"head_dim": 2, "rope_scaling": {"type": "dynamic", "factor": 2}}, "head_dim"),
         (
             {"rope_scaling": {"type": "longrope", "short_factor": 1, "long_factor": LONG}},
@@ -129,7 +175,7 @@ def test_scaling_may_be_overridden():
 )
 def test_what_makes_no_sense_is_refused(values, key):
     with pytest.raises(ConfigError) as caught:
-        LlamaConfig(**SIZES, **values)
+        LlamaConfig(**SIZES, **values).check()
     assert caught.value.key == key
 
 
@@ -151,7 +197,7 @@ def test_rotation_is_by_the_position():
     scores = []
     for shift in (0, 9):
         turned = [
-            apply_rotary(tensor, rotary(torch.tensor([[position + shift]]), torch.float64))
+            apply_rotary(tensor, rotary.rotation(torch.tensor([[position + shift]]), torch.float64))
             for tensor, position in ((query, 2), (key, 5))
         ]
         scores.append((turned[0] * turned[1]).sum())
@@ -162,8 +208,8 @@ def test_a_packed_batch_and_the_meta_device():
     config = LlamaConfig(**SIZES, **SCALINGS["longrope"])
     with torch.device("meta"):
         rotary = embedding_of(config)
-    flat = rotary(torch.tensor([0, 1, 2, 0]), torch.bfloat16)
+    flat = rotary.rotation(torch.tensor([0, 1, 2, 0]), torch.bfloat16)
     assert [tuple(side.shape) for side in flat] == [(4, 1, 8)] * 2
     assert torch.equal(flat[0][0], flat[0][3])
     assert not rotary.state_dict()
-    assert rotary(torch.empty(0, dtype=torch.int64), torch.float32)[0].shape == (0, 1, 8)
+    assert rotary.rotation(torch.empty(0, dtype=torch.int64), torch.float32)[0].shape == (0, 1, 8)

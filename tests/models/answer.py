@@ -28,7 +28,7 @@ def answer(
     Args:
         model: in evaluation mode.
         inputs: arguments of forward, and "probe.NAME" tensors: where the model has no loss, the sum of each
-            named output times its probe stands in for it.
+            named output times its probe stands in for it. A probe of one dimension is repeated over the output.
         options: arguments of forward that are no tensors, and "problem_type" for the config.
         loss_of: computes the loss from the output and the arguments, in place of the model.
 
@@ -36,7 +36,6 @@ def answer(
         "loss", "grad.PARAMETER", and the outputs by name; those of each layer as "NAME.LAYER".
     """
     options = dict(options)
-    # forward keeps in the config the problem type it finds.
     model.config.problem_type = options.pop("problem_type", None)
     model.zero_grad(set_to_none=True)
     arguments = {name: tensor for name, tensor in inputs.items() if not name.startswith(PROBE)}
@@ -49,7 +48,9 @@ def answer(
         probes = {
             name.removeprefix(PROBE): tensor for name, tensor in inputs.items() if name.startswith(PROBE)
         }
-        loss = sum((output[name] * probe).sum() for name, probe in probes.items())
+        loss = sum((output[name] * over(probe, output[name])).sum() for name, probe in probes.items())
+    # forward keeps in the config the problem type it finds.
+    model.config.problem_type = None
     loss.backward()
     result = {"loss": loss}
     for name, value in output.items():
@@ -61,3 +62,41 @@ def answer(
         f"grad.{name}": weight.grad for name, weight in model.named_parameters() if weight.grad is not None
     }
     return {name: tensor.detach().clone().contiguous() for name, tensor in result.items()}
+
+
+def parts(model: Any, expressions: list[str], inputs: Tensors) -> Tensors:
+    """What parts of a model give when they are called alone.
+
+    Args:
+        model: in evaluation mode.
+        expressions: calls, such as "model.encoder.layer[0](hidden)", of ``model`` and the inputs.
+        inputs: by the names they have in the expressions.
+
+    Returns:
+        "NUMBER.PATH" for each tensor: the number of the expression, and where in its result the tensor is.
+    """
+    result: Tensors = {}
+    with torch.no_grad():
+        for number, expression in enumerate(expressions):
+            gather(str(number), eval(expression, {"model": model, **inputs}), result)
+    return result
+
+
+def gather(path: str, value: Any, result: Tensors) -> None:
+    """Adds every tensor of a value under its path; a tuple of one is not a tensor."""
+    if isinstance(value, torch.Tensor):
+        result[path] = value.detach().clone().contiguous()
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            gather(f"{path}.{name}", item, result)
+    elif isinstance(value, (tuple, list)):
+        for index, item in enumerate(value):
+            gather(f"{path}.{index}", item, result)
+
+
+def over(probe: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+    """The probe in the shape of the output."""
+    if probe.dim() > 1:
+        return probe
+    count = output.numel()
+    return probe.repeat(-(-count // len(probe)))[:count].view(output.shape)

@@ -7,25 +7,25 @@ import copy
 import pytest
 import torch
 
-from tests.models.answer import Tensors, answer
-from tests.models.contract.forms import packed, padded_further, repacked
-from tests.models.contract.inputs import MASKS, WIDTH, make
+from tests.models.answer import PROBE, Tensors, answer
+from tests.models.contract.forms import may_be_packed, packed, padded_further, repacked
+from tests.models.contract.inputs import WIDTH, make, masks_of, usual
+from tests.models.contract.marks import FULL, each, every_base, every_class, of
 from tests.models.contract.subjects import (
     CLASSES,
     build,
     config_values,
+    is_full,
     kind_of,
     model_class,
     row_of,
     subject,
+    takes,
 )
 
-every_class = pytest.mark.parametrize("name", CLASSES)
-PADDED = [case for case, mask in MASKS.items() if mask is not None]
-
-
-def inputs_of(name: str, case: str = "right") -> Tensors:
-    return make(row_of(name), kind_of(name), case)
+pytestmark = pytest.mark.contract
+STATES = {"output_hidden_states": True}
+TOKENS = [name for name in CLASSES if row_of(name).modality == "tokens"]
 
 
 def assert_equal(ours: Tensors, expected: Tensors) -> None:
@@ -36,11 +36,20 @@ def assert_equal(ours: Tensors, expected: Tensors) -> None:
         )
 
 
-@every_class
+def plain_inputs(name: str, dtype: torch.dtype = torch.float32) -> Tensors:
+    """The usual batch, without what forward does not take."""
+    return {
+        key: tensor.to(dtype) if tensor.is_floating_point() else tensor
+        for key, tensor in make(name, usual(name)).items()
+        if not key.startswith(PROBE)
+    }
+
+
+@of(name for name in FULL if name in TOKENS and not row_of(name).sees_padding)
 def test_right_padding_changes_nothing(name):
-    inputs = inputs_of(name)
-    model, states = subject(name), {"output_hidden_states": True}
-    expected, ours = answer(model, inputs, states), answer(model, padded_further(inputs, 3), states)
+    inputs = make(name, "right")
+    model = subject(name)
+    expected, ours = answer(model, inputs, STATES), answer(model, padded_further(name, inputs, 3), STATES)
     for key, tensor in ours.items():
         if not key.startswith("grad.") and tensor.dim() > 1 and tensor.shape[1] == WIDTH + 3:
             assert not tensor[:, WIDTH:].any()
@@ -48,23 +57,22 @@ def test_right_padding_changes_nothing(name):
     assert_equal(ours, expected)
 
 
-@pytest.mark.parametrize(
-    ("name", "case"),
-    [
+@each(
+    "name,case",
+    (
         (name, case)
-        for name in CLASSES
-        for case in (*PADDED, "token_type_ids", "position_ids", "inputs_embeds")
-        if case in row_of(name).takes
-        # Without positions of its own a packed batch has no holes.
-        or (case in PADDED and (case != "holes" or "position_ids" in row_of(name).takes))
-    ],
+        for name in TOKENS
+        for case in ("right", "left", "holes", "token_type_ids", "position_ids", "inputs_embeds")
+        if is_full(name) or case == "right"
+        if case in takes(name) or case in ("right", "left", "holes")
+        if may_be_packed(name, case)
+    ),
 )
 def test_packed_equals_padded(name, case):
-    inputs = inputs_of(name, case)
-    states = {"output_hidden_states": True}
-    expected = repacked(answer(subject(name), inputs, states), inputs)
-    flat, layout = packed(inputs, "position_ids" in row_of(name).takes)
-    ours = answer(subject(name), flat, states | {"layout": layout})
+    inputs = make(name, case)
+    expected = repacked(answer(subject(name), inputs, STATES), inputs)
+    flat, layout = packed(name, inputs)
+    ours = answer(subject(name), flat, STATES | {"layout": layout})
     if not inputs["attention_mask"][:, 0].all():
         # Of a padded batch the first column is read, of a packed one the first token.
         if kind_of(name) == "sequence":
@@ -76,19 +84,21 @@ def test_packed_equals_padded(name, case):
     assert_equal(ours, expected)
 
 
-@every_class
-@pytest.mark.parametrize("case", MASKS)
+@each(
+    "name,case",
+    ((name, case) for name in CLASSES for case in masks_of(name) if is_full(name) or case == usual(name)),
+)
 def test_eager_equals_packed(name, case):
-    inputs, states = inputs_of(name, case), {"output_hidden_states": True}
-    expected = answer(subject(name), inputs, states)
+    inputs = make(name, case)
+    expected = answer(subject(name), inputs, STATES)
     eager = copy.deepcopy(subject(name))
     eager.config.attn_implementation = "eager"
-    assert_equal(answer(eager, inputs, states), expected)
+    assert_equal(answer(eager, inputs, STATES), expected)
 
 
 @every_class
 def test_answers_as_a_tuple(name):
-    inputs = {key: tensor for key, tensor in inputs_of(name).items() if not key.startswith("probe.")}
+    inputs = plain_inputs(name, torch.float64)
     named = subject(name)(**inputs, output_hidden_states=True)
     plain = subject(name)(**inputs, output_hidden_states=True, return_dict=False)
     assert isinstance(plain, tuple)
@@ -99,10 +109,10 @@ def test_answers_as_a_tuple(name):
             assert torch.equal(ours, expected)
 
 
-@every_class
+@every_base
 @pytest.mark.parametrize("use_reentrant", [True, False])
 def test_gradient_checkpointing_changes_no_gradient(name, use_reentrant):
-    inputs = inputs_of(name)
+    inputs = make(name, usual(name))
     model = copy.deepcopy(subject(name)).train()
     expected = answer(model, inputs, {})
     model.gradient_checkpointing_enable({"use_reentrant": use_reentrant})
@@ -121,7 +131,12 @@ def count_calls(model: torch.nn.Module) -> list[int]:
     def count(*_: object) -> None:
         calls[0] += 1
 
-    layers = next(module for module in model.modules() if isinstance(module, torch.nn.ModuleList))
+    config = model.config
+    layers = next(
+        module
+        for path, module in model.named_modules()
+        if isinstance(module, torch.nn.ModuleList) and len(module) == config.num_hidden_layers
+    )
     layers[0].register_forward_pre_hook(count)
     return calls
 
@@ -139,55 +154,10 @@ def test_saved_and_loaded_it_is_the_same(name, tmp_path):
 
 
 @every_class
-def test_one_graph_serves_batches_of_differing_lengths(name):
-    graphs = []
-
-    def backend(graph, _):
-        graphs.append(graph)
-        return graph.forward
-
-    torch.compiler.reset()
-    model = build(name, use_cache=False)
-    step = torch.compile(build(name, use_cache=False), backend=backend, fullgraph=True, dynamic=True)
-    for mask in ([9, 4, 1, 6], [2, 3, 8, 7], [5, 5, 6, 1]):
-        inputs = inputs_of(name)
-        inputs["attention_mask"] = (torch.arange(WIDTH) < torch.tensor(mask)[:, None]).long()
-        flat, layout = packed(inputs, "position_ids" in row_of(name).takes)
-        flat = {key: tensor for key, tensor in flat.items() if not key.startswith("probe.")}
-        for ours, expected in zip(
-            step(**flat, layout=layout).to_tuple(), model(**flat, layout=layout).to_tuple(), strict=True
-        ):
-            torch.testing.assert_close(ours, expected)
-    assert len(graphs) == 1
-
-
-@every_class
 def test_dropout_draws_in_training_alone(name):
     dropouts = {key: 0.3 for key in config_values(name) if "drop" in key}
-    model = build(name, **dropouts)
-    inputs = {key: tensor for key, tensor in inputs_of(name).items() if not key.startswith("probe.")}
+    model, inputs = build(name, **dropouts), plain_inputs(name)
     still = [model(**inputs)[0] for _ in range(2)]
     assert torch.equal(*still)
     moving = [model.train()(**inputs)[0] for _ in range(2)]
     assert not torch.equal(*moving)
-
-
-@every_class
-def test_random_weights_are_drawn(name):
-    made = model_class(name)
-    torch.manual_seed(0)
-    model = made(made.config_class(**config_values(name)))
-    embeddings = [module for module in model.modules() if isinstance(module, torch.nn.Embedding)]
-    padding = {id(module.weight) for module in embeddings if module.padding_idx is not None}
-    norms = {f"{path}.weight" for path, module in model.named_modules() if "Norm" in type(module).__name__}
-    row = row_of(name)
-    for key, weight in model.named_parameters():
-        if weight.dim() > 1:
-            rows = weight[1:] if id(weight) in padding else weight
-            deviation = row.config.get("initializer_range", rows.std())
-            if row.scaled and key.endswith(row.scaled):
-                deviation /= (2 * row.layers) ** 0.5
-            assert 0.6 * deviation < rows.std() < 1.4 * deviation, key
-            assert rows.std() > 0.01, key
-        else:
-            assert torch.equal(weight, torch.full_like(weight, float(key in norms))), key

@@ -1,4 +1,4 @@
-"""Llama's config, its loss, and a trained checkpoint."""
+"""Llama's config, its loss, its heads, and a trained checkpoint."""
 
 from __future__ import annotations
 
@@ -9,9 +9,15 @@ import torch
 import torch.nn.functional as F
 
 from oxiformers.errors import ArgumentError, ConfigError
-from oxiformers.layers import door
+from oxiformers.layers import context
 from oxiformers.layers.layout import Layout
-from oxiformers.models.llama import LlamaConfig, LlamaForCausalLM, LlamaModel
+from oxiformers.models.llama import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    LlamaForQuestionAnswering,
+    LlamaForSequenceClassification,
+    LlamaModel,
+)
 
 
 def make_model(**options):
@@ -48,7 +54,7 @@ def test_the_next_tokens_of_a_trained_model(shared):
 def test_the_loss_is_of_real_tokens(mask, caplog):
     model, ids = make_model(), random_ids(2, 6)
     mask = None if mask is None else torch.tensor(mask)
-    door.warn_of_masked_labels.cache_clear()
+    context.warn_of_masked_labels.cache_clear()
     logging.getLogger("oxiformers").propagate = True
     output = model(ids, attention_mask=mask, labels=ids)
     assert [record.levelname for record in caplog.records] == ([] if mask is None else ["WARNING"])
@@ -100,5 +106,52 @@ def test_sizes_have_to_agree():
         ({"num_attention_heads": 8, "num_key_value_heads": 3}, "num_attention_heads"),
     ):
         with pytest.raises(ConfigError) as caught:
-            LlamaConfig(**values)
+            LlamaModel(LlamaConfig(**values))
         assert caught.value.key == key
+
+
+def classifier(**options):
+    torch.manual_seed(0)
+    config = make_model().config.to_dict() | {"num_labels": 3} | options
+    return LlamaForSequenceClassification(LlamaConfig.from_dict(config)).double().eval()
+
+
+def test_the_token_that_is_classified():
+    model, ids = classifier(pad_token_id=0), random_ids(3, 6)
+    # The padding ends a text as often as not: it is not read even where it is shown.
+    ids[0, 4:], ids[1, 2], ids[2] = 0, 0, 0
+    scores = model.score(model.model(ids).last_hidden_state)
+    expected = scores[[0, 1, 2], [3, 5, 0]]
+    torch.testing.assert_close(model(ids).logits, expected)
+    flat, layout = torch.cat([ids[1], ids[0], ids[2]]), Layout.from_lengths([6, 6, 6])
+    torch.testing.assert_close(model(flat, layout=layout).logits, expected[[1, 0, 2]])
+    # Nor is a token that the mask hides.
+    mask = torch.tensor([[1] * 6, [1, 1, 1, 1, 0, 0], [1] * 6])
+    scores = model.score(model.model(ids, attention_mask=mask).last_hidden_state)
+    torch.testing.assert_close(model(ids, attention_mask=mask).logits, scores[[0, 1, 2], [3, 3, 0]])
+    embeds = model.model.embed_tokens(ids)
+    given = model(inputs_embeds=embeds, attention_mask=mask).logits
+    torch.testing.assert_close(given, scores[[0, 1, 2], [5, 3, 5]])
+    empty = model(ids[1], layout=Layout.from_lengths([0, 6, 0])).logits
+    assert empty[[0, 2]].abs().max() == 0
+    torch.testing.assert_close(empty[1], expected[1])
+
+
+def test_a_batch_is_classified_where_padding_has_an_id():
+    model, ids = classifier(), random_ids(2, 6)
+    one = model(ids[:1]).logits
+    for arguments in ({"input_ids": ids}, {"inputs_embeds": model.model.embed_tokens(ids)}):
+        with pytest.raises(ArgumentError, match="pad_token_id"):
+            model(**arguments)
+    packed = model(ids.flatten(), layout=Layout.from_lengths([6, 6])).logits
+    torch.testing.assert_close(packed[:1], one)
+
+
+def test_question_answering_takes_any_labels_and_keeps_its_decoder_under_another_name(tmp_path):
+    model = LlamaForQuestionAnswering(LlamaConfig.from_dict(classifier().config.to_dict()))
+    assert {name.split(".")[0] for name in model.state_dict()} == {"transformer", "qa_outputs"}
+    assert model.get_input_embeddings() is model.transformer.embed_tokens
+    model.save_pretrained(tmp_path)
+    loaded, info = LlamaForQuestionAnswering.from_pretrained(tmp_path, output_loading_info=True)
+    assert not any(info.values())
+    assert loaded(random_ids(1, 4)).start_logits.shape == (1, 4)

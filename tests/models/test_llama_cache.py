@@ -212,7 +212,7 @@ def test_a_cache_crosses_inference_mode():
 def test_it_says_what_does_not_fit():
     model = make_model()
     cache = model(random_ids(2, 4)).past_key_values
-    with pytest.raises(ArgumentError, match="as many rows"):
+    with pytest.raises(ArgumentError, match="expected 3 rows, as the input has, got 2 rows"):
         model(random_ids(3, 1), past_key_values=cache)
     with pytest.raises(ArgumentError, match=r"expected shape \(2, 5\)"):
         model(random_ids(2, 1), attention_mask=torch.ones(2, 1), past_key_values=cache)

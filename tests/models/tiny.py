@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from oxiformers.config import Config
+from oxiformers.config_types import Layers
 from oxiformers.models.base import PreTrainedModel
 
 
@@ -22,7 +23,7 @@ class TinyConfig(Config):
     model_type = "tiny"
     vocab_size: int = 10
     hidden_size: int = 4
-    num_hidden_layers: int = 2
+    num_hidden_layers: Layers = 2
     initializer_range: float = 0.5
 
 
@@ -41,6 +42,8 @@ class TinyBase(PreTrainedModel):
 
 class TinyModel(TinyBase):
     """An embedding, layers and a pooler; buffers that no checkpoint holds."""
+
+    input_embedding = "embed_tokens"
 
     def __init__(self, config: TinyConfig, add_pooling_layer: bool = True) -> None:
         super().__init__(config)
@@ -68,7 +71,8 @@ class TinyForClassification(TinyBase):
 class TinyForLM(TinyBase):
     """With an output that shares its weight with the embedding, and its bias with a parameter."""
 
-    tied = {"decoder.weight": "tiny.embed_tokens.weight", "decoder.bias": "bias"}  # noqa: RUF012
+    output_embedding = "decoder"
+    tied = {"decoder.bias": "bias"}  # noqa: RUF012
 
     def __init__(self, config: TinyConfig) -> None:
         super().__init__(config)

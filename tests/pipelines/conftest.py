@@ -121,9 +121,9 @@ def _asking(python: Path) -> Iterator[Ask]:
 
 
 @pytest.fixture(scope="session")
-def ask_523(python_523: Path) -> Iterator[Ask]:
-    """What transformers 5.23 answers to a list of cases."""
-    with _asking(python_523) as ask:
+def ask_524(python_524: Path) -> Iterator[Ask]:
+    """What transformers 5.24 answers to a list of cases."""
+    with _asking(python_524) as ask:
         yield ask
 
 

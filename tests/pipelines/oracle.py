@@ -1,8 +1,8 @@
 """Runs pipelines of transformers, in an environment of its own: a line of JSON in, a line out, until the end.
 
-A line holds cases: [task, model folder, arguments of the constructor, inputs, arguments of the call]. A result is
-{"result": ...} or {"error": the exception's name}; tensors become {"shape", "values"}. Of the case [task] the
-result is the task's default model.
+A line holds cases: [task, model folder, arguments of the constructor, inputs, arguments of the call], or a dict, a
+case of hook_cases. A result is {"result": ...} or {"error": the exception's name}; tensors become
+{"shape", "values"}. Of the case [task] the result is the task's default model.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 import warnings
 from typing import Any
 
+import hook_cases  # type: ignore[import-not-found]
 import transformers
 from transformers import pipeline
 from transformers.pipelines import SUPPORTED_TASKS
@@ -23,12 +24,16 @@ def plain(value: Any) -> Any:
     return [plain(item) for item in value] if isinstance(value, list) else value
 
 
-def run(case: list[Any], made: dict[str, Any]) -> dict[str, Any]:
-    if len(case) == 1:
-        return {"result": SUPPORTED_TASKS[case[0]]["default"]["model"]}
-    task, folder, settings, inputs, arguments = case
-    key = json.dumps([task, folder, settings], sort_keys=True)
+def run(case: Any, made: dict[str, Any]) -> dict[str, Any]:
     try:
+        if isinstance(case, dict):
+            if "classes" not in made:
+                made["classes"] = hook_cases.define("transformers")
+            return {"result": hook_cases.answer("transformers", made["classes"], case)}
+        if len(case) == 1:
+            return {"result": SUPPORTED_TASKS[case[0]]["default"]["model"]}
+        task, folder, settings, inputs, arguments = case
+        key = json.dumps([task, folder, settings], sort_keys=True)
         if key not in made:
             made[key] = pipeline(task, model=folder, device="cpu", **settings)
         return {"result": plain(made[key](inputs, **arguments))}

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 import oxiformers
 from oxiformers.errors import ArgumentError
-from oxiformers.pipelines.batching import Encoded, Outputs, Rows, encode, plan_window
+from oxiformers.pipelines.batching import Encoded, Outputs, encode, forward_arguments, plan_window
+from oxiformers.pipelines.texts import Texts
 
 A = "The story is not bad, we never see it end."
 LENGTHS = st.lists(st.integers(1, 20), min_size=1, max_size=30)
@@ -29,7 +30,11 @@ def window(lengths: list[int]) -> Encoded:
 def test_plan(lengths: list[int], budget: int, rows: int | None) -> None:
     plan = plan_window(window(lengths), budget, rows, types=True)
     texts: list[Any] = []
-    for batch in plan.batches():
+    order: list[int] = []
+    for rows_of_batch, inputs, batch in plan.batches(1000 + np.arange(len(lengths))):
+        assert len(rows_of_batch) == batch.lengths.numel()
+        assert (inputs == 1000 + rows_of_batch).all()
+        order += rows_of_batch.tolist()
         assert batch.lengths.sum() == batch.input_ids.numel()
         assert batch.lengths.numel() == 1 or batch.lengths.sum() <= budget
         assert rows is None or batch.lengths.numel() <= rows
@@ -37,13 +42,14 @@ def test_plan(lengths: list[int], budget: int, rows: int | None) -> None:
         assert torch.equal(batch.token_type_ids, batch.input_ids % 2)
         texts += batch.input_ids.split(batch.lengths.tolist())
     assert [len(text) for text in texts] == sorted(lengths, reverse=True)
-    for text, place in enumerate(plan.restore()):
-        assert texts[place].tolist() == list(range(1000 * text, 1000 * text + lengths[text]))
+    assert sorted(order) == list(range(len(lengths)))
+    for text, found in zip(order, texts, strict=True):
+        assert found.tolist() == list(range(1000 * text, 1000 * text + lengths[text]))
 
 
 def test_token_types_are_left_out_where_no_model_takes_them() -> None:
-    [batch] = plan_window(window([3, 2]), 100, None, types=False).batches()
-    assert batch.token_type_ids is None
+    [batch] = plan_window(window([3, 2]), 100, None, types=False).batches(np.arange(2))
+    assert batch.data.token_type_ids is None
 
 
 @pytest.mark.parametrize(
@@ -63,7 +69,7 @@ def test_texts_are_encoded_as_by_a_call_of_the_tokenizer(
     arguments: dict[str, Any], folders: dict[str, Path]
 ) -> None:
     tokenizer = oxiformers.AutoTokenizer.from_pretrained(folders["bert"])
-    rows = Rows([A, A + A, "dull " * 70, "plot"], ["the film", "dull " * 9, A, None])
+    rows = Texts([A, A + A, "dull " * 70, "plot"], ["the film", "dull " * 9, A, None])
     own = dict(arguments)
     expected_by = oxiformers.AutoTokenizer.from_pretrained(
         folders["bert"], truncation_side=own.pop("truncation_side", "right")
@@ -73,7 +79,7 @@ def test_texts_are_encoded_as_by_a_call_of_the_tokenizer(
     for pairs in (rows.pairs, None):
         if pairs is None and arguments.get("truncation") == "only_second":
             continue
-        found = encode(tokenizer, Rows(rows.texts, pairs), arguments)
+        found = encode(tokenizer, Texts(rows.texts, pairs), arguments)
         for index, text in enumerate(rows.texts):
             pair = None if pairs is None else pairs[index]
             if pair is None and arguments.get("truncation") == "only_second":
@@ -93,7 +99,7 @@ def test_a_tokenizer_of_another_kind(folders: dict[str, Path]) -> None:
             found = tokenizer(text, pair, **arguments)
             return {name: found[name] for name in ("input_ids", "token_type_ids")}
 
-    rows = Rows([A, "plot"], ["the film", None])
+    rows = Texts([A, "plot"], ["the film", None])
     arguments = {"truncation": True, "max_length": 9, "padding": "max_length", "return_attention_mask": False}
     for ours, theirs in zip(
         encode(Wrapped(), rows, arguments), encode(tokenizer, rows, arguments), strict=True
@@ -118,7 +124,7 @@ def test_outputs_by_text() -> None:
     parts = outputs((padded,), [3, 2], keep).sequences(padded)
     assert torch.equal(torch.cat(parts), tokens)
     with pytest.raises(
-        ArgumentError, match=r"first output has the shape \(4, 2\), neither a row .* 5 tokens"
+        ArgumentError, match=r"a first output of shape \(5, \.\.\.\), a row a token, .* got \(4, 2\)"
     ):
         packed.sequences(torch.zeros(4, 2))
 
@@ -128,3 +134,24 @@ def test_outputs_of_several_kinds() -> None:
     for values in (tensor, (tensor,), [tensor]):
         assert outputs(values, [1, 1]).first() is tensor
         assert outputs(values, [1, 1]).named("logits") is tensor
+
+
+@pytest.mark.filterwarnings(
+    "ignore:.*script_method:DeprecationWarning"
+)  # torch's compiler, as it is imported
+def test_which_models_take_packed_batches(folders: dict[str, Path]) -> None:
+    """The package's own, compiled ones too, and any whose forward takes `layout`."""
+
+    class Plain(torch.nn.Module):
+        def forward(self, input_ids: Any, **more: Any) -> Any: ...
+
+    class Packed(torch.nn.Module):
+        def forward(self, input_ids: Any, layout: Any) -> Any: ...
+
+    class Own(oxiformers.BertModel):
+        def forward(self, input_ids: Any, attention_mask: Any) -> Any: ...  # type: ignore[override]
+
+    model = oxiformers.BertModel.from_pretrained(folders["bert-base"])
+    models = (model, torch.compile(model), Packed(), Plain(), torch.compile(Plain()), Own(model.config))
+    assert [forward_arguments(one).packed for one in models] == [True, True, True, False, False, False]
+    assert "token_type_ids" in forward_arguments(torch.compile(model)).names

@@ -12,7 +12,7 @@ import pytest
 
 import oxiformers
 from oxiformers.errors import ArgumentError, InputTypeError
-from oxiformers.pipelines.inputs import SLOW, read_windows
+from oxiformers.pipelines.inputs import SLOW, Source, read_windows
 from oxiformers.pipelines.pt_utils import KeyDataset, KeyPairDataset
 
 TEXTS = [
@@ -154,14 +154,16 @@ def test_windows_grow_and_shrink() -> None:
                 threading.Event().wait(2 * SLOW)
             yield number
 
-    windows = list(read_windows(items(), 32, ramp=True))
-    assert [number for window in windows for number in window] == list(range(120))
-    sizes = [len(window) for window in windows]
+    windows = list(read_windows(Source(items(), None), 32, ramp=True))
+    assert [number for window in windows for number in window.items] == list(range(120))
+    assert [window.first for window in windows] == [window.items[0] for window in windows]
+    sizes = [len(window.items) for window in windows]
     assert sizes[:4] == [1, 4, 16, 10]
-    assert windows[3][-1] == 30
+    assert windows[3].items[-1] == 30
     assert sizes[4] == 1
     assert max(sizes) == 32
-    assert [len(window) for window in read_windows(iter(range(70)), 32, ramp=False)] == [32, 32, 6]
+    steady = read_windows(Source(range(70), 70), 32, ramp=False)
+    assert [len(window.items) for window in steady] == [32, 32, 6]
 
 
 @pytest.mark.parametrize("rows", ["text", "dict", "pair"])
@@ -251,18 +253,51 @@ def test_the_index_counts_from_the_first_input(classifier: Any, monkeypatch: pyt
     with pytest.raises(InputTypeError, match=r"inputs\[9\]: .* got float") as caught:
         classifier([*TEXTS[:9], 1.5])
     assert caught.value.key == "inputs[9]"
-    found = classifier(text for text in [*TEXTS[:9], 1.5])
-    results = []
-    with pytest.raises(InputTypeError, match=r"inputs\[9\]"):
-        results.extend(found)
+
+
+@pytest.mark.parametrize("window_rows", [1, 4, 512])
+@pytest.mark.parametrize(
+    ("item", "error"),
+    [
+        (1.5, InputTypeError),
+        ({"text_pair": "good"}, InputTypeError),
+        ("\ud800", ArgumentError),
+        (" ".join(["good"] * 100), ArgumentError),
+        (OSError("the disk is gone"), OSError),
+    ],
+)
+def test_what_came_before_a_failure_is_answered(
+    item: Any, error: type[Exception], window_rows: int, classifier: Any, expected: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Of a generator and of a dataset, whatever the fault; of a list, the error is all there is."""
+    monkeypatch.setattr(type(classifier), "window_rows", window_rows)
+
+    class Faulty(ByNumber):
+        def __getitem__(self, index: int) -> Any:
+            found = super().__getitem__(index)
+            if isinstance(found, Exception):
+                raise found
+            return found
+
+    inputs = [*TEXTS[:21], item, *TEXTS[22:]]
+    for stream in (iter(Faulty(inputs)), Faulty(inputs)):
+        results: list[Any] = []
+        with pytest.raises(error) as caught:
+            results.extend(classifier(stream))
+        assert len(results) == 21
+        assert close(results, expected[:21])
+        assert getattr(caught.value, "key", "inputs[21]") == "inputs[21]"
+    if error is not OSError:
+        with pytest.raises(error, match=r"inputs\[21\]"):
+            classifier(inputs)
 
 
 def test_long_texts(classifier: Any, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     long = " ".join(["good"] * 100)
     monkeypatch.setattr(type(classifier), "window_rows", 4)
-    with pytest.raises(
-        ArgumentError, match=r"inputs\[6\]: 102 tokens .*at most 64 tokens.*truncation=True"
-    ) as caught:
+    message = r"inputs\[6\]: expected at most 64 tokens, got 102 tokens; pass truncation=True"
+    with pytest.raises(ArgumentError, match=message) as caught:
         classifier([*TEXTS[:6], long, *TEXTS[:2]])
     assert caught.value.key == "inputs[6]"
     results = classifier([*TEXTS[:6], long, *TEXTS[:2]], truncation=True)
@@ -271,7 +306,9 @@ def test_long_texts(classifier: Any, folders: dict[str, Path], monkeypatch: pyte
 
 def test_texts_without_a_token(classifier: Any, extractor: Any) -> None:
     for pipe in (classifier, extractor):
-        with pytest.raises(ArgumentError, match=r"inputs\[1\]: there is no token in it"):
+        with pytest.raises(
+            ArgumentError, match=r"inputs\[1\]: expected at least one token, got none; no special"
+        ):
             pipe(["good", "", "bad"], add_special_tokens=False)
     assert len(classifier(["", "   ", "\0"])) == 3
 
@@ -281,8 +318,9 @@ def test_texts_that_are_hard_to_read(classifier: Any, monkeypatch: pytest.Monkey
         classifier(["good", "\ud800"])
     with monkeypatch.context() as patch:
         patch.setattr(type(classifier), "window_rows", 4)
-        with pytest.raises(ArgumentError, match=r"in the inputs from 4 on: .*1"):
+        with pytest.raises(ArgumentError, match=r"inputs\[5\]: expected text that") as caught:
             classifier(["good"] * 5 + ["\ud800"])
+        assert caught.value.key == "inputs[5]"
     assert len(classifier(["x" * 1_000_000, "\0" * 5, "good"], truncation=True)) == 3
 
 

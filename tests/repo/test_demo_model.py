@@ -53,7 +53,7 @@ def test_it_is_as_accurate_as_its_card_says(labelled: list[tuple[str, str]]) -> 
     assert accuracy >= 0.80
 
 
-@pytest.mark.parametrize("version", ["python_523", "python_457"])
+@pytest.mark.parametrize("version", ["python_524", "python_457"])
 def test_transformers_gives_the_same_scores(version: str, request: pytest.FixtureRequest) -> None:
     python = request.getfixturevalue(version)
     sentences = [

@@ -1,4 +1,4 @@
-"""Who may import whom: upwards never, and each door through its one keeper."""
+"""Who may import whom: upwards never, and each boundary through its one module."""
 
 from __future__ import annotations
 
@@ -11,7 +11,17 @@ import pytest
 from tests.repo.tree import KERNELS, PACKAGE, files, parsed, relative
 
 # Modules below every layer: they import one another and nothing else of the package.
-LEAVES = {"errors", "env", "logging", "files", "hub", "config_file", "config_types", "tokenizer_table"}
+LEAVES = {
+    "errors",
+    "env",
+    "logging",
+    "files",
+    "hub",
+    "config_file",
+    "config_labels",
+    "config_types",
+    "tokenizer_table",
+}
 
 # What each part may import besides the leaves and itself.
 ALLOWED: dict[str, set[str]] = {
@@ -31,12 +41,13 @@ ALLOWED: dict[str, set[str]] = {
         "config", "layers", "models", "weights", "tokenization", "auto", "processing", "generation",
     },
 }  # fmt: skip
+ALLOWED["public_names"] = {"auto"}
 ALLOWED["cli"] = set(ALLOWED)
 
 CORE_KEEPERS = ("tokenization/", "weights/", "training/collators", "pipelines/batching")
 
-# True derivatives of another architecture, as CamemBERT is of RoBERTa: file -> the file it extends.
-DERIVED_MODELS: dict[str, str] = {}
+# True derivatives of another architecture, which may be one itself: file -> the file it extends.
+DERIVED_MODELS: dict[str, str] = {"roberta": "bert"}
 
 
 def imports(path: Path) -> Iterator[tuple[int, str]]:
@@ -115,7 +126,6 @@ def test_no_model_imports_another() -> None:
                 found[name] = words[2]
                 assert DERIVED_MODELS.get(name) == words[2], f"models/{name}.py:{line} imports {words[2]}"
     assert found == DERIVED_MODELS
-    assert not set(DERIVED_MODELS.values()) & set(DERIVED_MODELS), "a derivative of a derivative"
 
 
 def test_model_types_are_compared_only_in_models() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from types import ModuleType
@@ -20,6 +22,15 @@ def test_the_readme_shows_the_latest_results() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert "| **" in readme
     assert table.with_table(readme) == readme
+
+
+def test_what_is_measured_runs_without_the_makefiles_spin_count() -> None:
+    code = "import os, benches.run as run; print(os.environ.get('GOMP_SPINCOUNT'), run.SPIN_COUNT)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=os.environ | {"GOMP_SPINCOUNT": "7"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == "None 7\n"
 
 
 class FakeGpu:

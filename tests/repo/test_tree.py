@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 import oxiformers
 import oxiformers_kernels
-from tests.repo import module_map
+from tests.repo import module_map, type_stub
 from tests.repo.tree import ROOT, files, relative
 
 #: A stub tells of a whole compiled module, which has one.
@@ -29,6 +30,17 @@ def test_a_file_is_one_concept(path: Path) -> None:
 def test_the_map_is_up_to_date() -> None:
     page = module_map.PAGE.read_text(encoding="utf-8")
     assert page == module_map.page_with(page, module_map.tables()), "run `make map`"
+
+
+def test_type_checkers_see_the_public_names() -> None:
+    assert type_stub.STUB.read_text(encoding="utf-8") == type_stub.stub(), "run `make map`"
+    named = {
+        item.asname
+        for node in ast.walk(ast.parse(type_stub.stub()))
+        if isinstance(node, ast.ImportFrom)
+        for item in node.names
+    }
+    assert named | {"__version__"} == set(oxiformers.__all__)
 
 
 # One machine's paths, and the hosts packages come from; spelled so that this file does not match itself.

@@ -56,9 +56,9 @@ class Oracle:
 
 
 @pytest.fixture(scope="session")
-def oracle_523(python_523: Path) -> Iterator[Oracle]:
+def oracle_524(python_524: Path) -> Iterator[Oracle]:
     """transformers 5.23."""
-    oracle = Oracle(python_523)
+    oracle = Oracle(python_524)
     yield oracle
     oracle.close()
 
@@ -145,9 +145,9 @@ Compare = Callable[..., None]
 
 
 @pytest.fixture(scope="session")
-def same_as_523(ours: Session, oracle_523: Oracle, folders: dict[str, Path]) -> Compare:
+def same_as_524(ours: Session, oracle_524: Oracle, folders: dict[str, Path]) -> Compare:
     """Runs a job here and in transformers 5.23, and compares."""
-    return _comparison(ours, oracle_523, folders, version_5=True)
+    return _comparison(ours, oracle_524, folders, version_5=True)
 
 
 @pytest.fixture(scope="session")

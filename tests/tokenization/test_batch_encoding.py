@@ -58,21 +58,21 @@ def probes(rows: int) -> list[dict[str, Any]]:
     ],
     ids=["batch", "pair", "text", "cut-pair", "overflow", "words"],
 )
-def test_everything_it_can_be_asked(name: str, arguments: Any, same_as_523: Any, same_as_457: Any) -> None:
+def test_everything_it_can_be_asked(name: str, arguments: Any, same_as_524: Any, same_as_457: Any) -> None:
     """Every method, at every place, on plain, cut, padded and overflowing rows."""
     args, kwargs, rows = arguments
     job = call(*args, then=probes(rows), **kwargs)
-    same_as_523(name, job)
+    same_as_524(name, job)
     names = ["input_ids", "token_type_ids", "attention_mask"]
     same_as_457(name, job, kwargs={"model_input_names": names})
 
 
-def test_items(same_as_523: Any) -> None:
+def test_items(same_as_524: Any) -> None:
     """Items by name, by row and by slice."""
     then = [{"do": "__getitem__", "args": [key]} for key in ("input_ids", 0, 1, -1, "absent", 7)]
     then += [{"do": "keys"}, {"do": "__len__"}, {"do": "get", "args": ["absent", 4]}, {"do": "input_ids"}]
     then += [{"do": "absent"}, {"do": "__contains__", "args": ["input_ids"]}]
-    same_as_523("bert-base-uncased", call(["a b", "c"], then=then), call("a b c", then=then))
+    same_as_524("bert-base-uncased", call(["a b", "c"], then=then), call("a b c", then=then))
 
 
 @pytest.fixture(scope="module")

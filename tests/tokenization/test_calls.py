@@ -53,11 +53,11 @@ def share(name: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)
-def test_batches(name: str, lines: list[str], same_as_523: Any) -> None:
+def test_batches(name: str, lines: list[str], same_as_524: Any) -> None:
     """A batch of texts of many scripts, under every combination of arguments."""
     batches = [lines[index::7] for index in range(7)]
     steps = [call(batches[index % 7], **kwargs) for index, kwargs in enumerate(share(name))]
-    same_as_523(name, *steps)
+    same_as_524(name, *steps)
 
 
 @pytest.mark.parametrize("name", [WORDPIECE[0], WORDPIECE[2], TICKETS])
@@ -70,7 +70,7 @@ def test_batches_as_in_transformers_4(name: str, lines: list[str], same_as_457: 
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)
-def test_pairs(name: str, lines: list[str], same_as_523: Any) -> None:
+def test_pairs(name: str, lines: list[str], same_as_524: Any) -> None:
     """Pairs: as two lists, as rows of two, and mixed with single texts."""
     steps = []
     for index, kwargs in enumerate(share(name)):
@@ -81,11 +81,11 @@ def test_pairs(name: str, lines: list[str], same_as_523: Any) -> None:
             rows = [{"tuple": [a, b]} for a, b in zip(first, second, strict=False)]
             steps += [call(rows, **kwargs), call([first[0], *rows, second[0]], **kwargs)]
             steps += [call([list(row["tuple"]) for row in rows], **kwargs)]
-    same_as_523(name, *steps)
+    same_as_524(name, *steps)
 
 
 @pytest.mark.parametrize("name", [WORDPIECE[0], TICKETS])
-def test_only_second(name: str, lines: list[str], same_as_523: Any) -> None:
+def test_only_second(name: str, lines: list[str], same_as_524: Any) -> None:
     """Cutting the second text of a pair, where it is long enough."""
     question = "Who was it?"
     context = [line for line in lines if len(line.split()) > 30][:6]
@@ -99,23 +99,23 @@ def test_only_second(name: str, lines: list[str], same_as_523: Any) -> None:
             "return_tensors": "pt",
         },
     ]
-    same_as_523(
+    same_as_524(
         name, *[call([question] * len(context), context, truncation="only_second", **o) for o in options]
     )
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)
-def test_single_texts(name: str, lines: list[str], same_as_523: Any) -> None:
+def test_single_texts(name: str, lines: list[str], same_as_524: Any) -> None:
     """A text alone comes back without a batch axis, unless tensors or overflow are asked for."""
     every = share(name)
     steps = [call(lines[index % len(lines)], **kwargs) for index, kwargs in enumerate(every)]
     steps += [call(lines[index % 11], lines[index % 13], **kwargs) for index, kwargs in enumerate(every[::3])]
     steps += [call(""), call("", ""), call("a", ""), call("", "a")]
-    same_as_523(name, *steps)
+    same_as_524(name, *steps)
 
 
 @pytest.mark.parametrize("name", [WORDPIECE[0], WORDPIECE[1], TICKETS])
-def test_words(name: str, lines: list[str], same_as_523: Any) -> None:
+def test_words(name: str, lines: list[str], same_as_524: Any) -> None:
     """Texts that are split into words already: one, a batch, pairs."""
     words = [line.split()[:12] for line in lines if line.split()][::4]
     steps = []
@@ -132,22 +132,22 @@ def test_words(name: str, lines: list[str], same_as_523: Any) -> None:
         call([[]], is_split_into_words=True),
         call([[], ["a"]], is_split_into_words=True, padding=True),
     ]
-    same_as_523(name, *steps)
+    same_as_524(name, *steps)
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize("name", [WORDPIECE[0], TICKETS])
-def test_sides(name: str, side: str, lines: list[str], same_as_523: Any) -> None:
+def test_sides(name: str, side: str, lines: list[str], same_as_524: Any) -> None:
     """Sides set on the tokenizer."""
     steps = [call(lines[::3], **kwargs) for kwargs in combinations()[::2]]
     steps += [call(lines[:9], lines[9:18], truncation=True, max_length=13, padding=True)]
-    same_as_523(name, *steps, kwargs={"padding_side": side, "truncation_side": side})
+    same_as_524(name, *steps, kwargs={"padding_side": side, "truncation_side": side})
 
 
 @pytest.mark.parametrize("name", WORDPIECE)
-def test_targets_and_older_names(name: str, same_as_523: Any) -> None:
+def test_targets_and_older_names(name: str, same_as_524: Any) -> None:
     """Target texts become labels; encode and tokenize."""
-    same_as_523(
+    same_as_524(
         name,
         call("a question", text_target="an answer"),
         call(None, text_target=["an answer", "two"], padding=True, return_tensors="pt"),
@@ -236,6 +236,6 @@ def test_older_calls(same_as_457: Any) -> None:
     ],
     ids=lambda wrong: str([wrong["args"], wrong["kwargs"]])[:60],
 )
-def test_errors_are_errors_there_too(wrong: dict[str, Any], same_as_523: Any) -> None:
+def test_errors_are_errors_there_too(wrong: dict[str, Any], same_as_524: Any) -> None:
     """What transformers refuses is refused."""
-    same_as_523("bert-base-uncased", wrong)
+    same_as_524("bert-base-uncased", wrong)

@@ -85,9 +85,9 @@ def steps_of(template: str | None) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", [None, *TEMPLATES])
-def test_templates(name: str | None, ours: Session, oracle_523: Oracle, llama: Path) -> None:
+def test_templates(name: str | None, ours: Session, oracle_524: Oracle, llama: Path) -> None:
     """None is the template that the tokenizer comes with."""
-    agree(ours, oracle_523, job(llama, steps_of(None if name is None else TEMPLATES[name])))
+    agree(ours, oracle_524, job(llama, steps_of(None if name is None else TEMPLATES[name])))
 
 
 @pytest.mark.parametrize("name", ["chatml", "llama_2", "generation", "documents"])
@@ -101,7 +101,7 @@ def test_templates_as_4_57(name: str, ours: Session, oracle_457: Oracle, llama: 
     agree(ours, oracle_457, job(llama, steps))
 
 
-def test_options(ours: Session, oracle_523: Oracle, llama: Path) -> None:
+def test_options(ours: Session, oracle_524: Oracle, llama: Path) -> None:
     chat, batch = CHATS["two"], [CHATS["two"], CHATS["one"]]
     steps = [
         {"do": "pad_token", "set": "<|eot_id|>"},
@@ -135,10 +135,10 @@ def test_options(ours: Session, oracle_523: Oracle, llama: Path) -> None:
         step(chat, tokenize=False),
         step(chat, tokenize=False, chat_template=CHATML),
     ]
-    agree(ours, oracle_523, job(llama, steps, fresh=True))
+    agree(ours, oracle_524, job(llama, steps, fresh=True))
 
 
-def test_assistant_masks(ours: Session, oracle_523: Oracle, llama: Path) -> None:
+def test_assistant_masks(ours: Session, oracle_524: Oracle, llama: Path) -> None:
     shared = {"chat_template": GENERATION, "return_assistant_tokens_mask": True, "return_dict": True}
     chat = [USER, ANSWER, USER, {"role": "assistant", "content": ""}, SYSTEM, THINKING]
     steps = [
@@ -149,10 +149,10 @@ def test_assistant_masks(ours: Session, oracle_523: Oracle, llama: Path) -> None
         step(chat, **{**shared, "chat_template": CHATML}),
         step(chat, continue_final_message=True, **shared),
     ]
-    agree(ours, oracle_523, job(llama, steps))
+    agree(ours, oracle_524, job(llama, steps))
 
 
-def test_continued_messages(ours: Session, oracle_523: Oracle, llama: Path) -> None:
+def test_continued_messages(ours: Session, oracle_524: Oracle, llama: Path) -> None:
     trimmed = "{% for message in messages %}{{ message.content | trim }}|{% endfor %}"
     blocks = "{% for message in messages %}{% for part in message.content %}{{ part.text }}{% endfor %}!{% endfor %}"
     thought = (
@@ -175,10 +175,10 @@ def test_continued_messages(ours: Session, oracle_523: Oracle, llama: Path) -> N
         step(chat, tokenize=False, chat_template=text, continue_final_message=field)
         for chat, text, field in cases
     ]
-    agree(ours, oracle_523, job(llama, steps))
+    agree(ours, oracle_524, job(llama, steps))
 
 
-def test_control_tokens_that_users_write(ours: Session, oracle_523: Oracle, llama: Path) -> None:
+def test_control_tokens_that_users_write(ours: Session, oracle_524: Oracle, llama: Path) -> None:
     typed = [
         {
             "role": "user",
@@ -192,7 +192,7 @@ def test_control_tokens_that_users_write(ours: Session, oracle_523: Oracle, llam
         step(typed, sanitize_control_tokens=True, custom="<|eot_id|>", chat_template=CHATML + "{{ custom }}"),
         step(typed, sanitize_control_tokens=True, tokenize=False),
     ]
-    agree(ours, oracle_523, job(llama, steps))
+    agree(ours, oracle_524, job(llama, steps))
 
 
 def test_named_control_tokens_are_kept(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
@@ -209,10 +209,10 @@ def test_named_control_tokens_are_kept(tokenizer: PreTrainedTokenizerFast, tmp_p
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_templates(name: str, ours: Session, oracle_523: Oracle, llama: Path) -> None:
+def test_hostile_templates(name: str, ours: Session, oracle_524: Oracle, llama: Path) -> None:
     """The sandbox holds: what is refused there is refused here, and nothing of the interpreter is shown."""
     work = job(llama, [step(CHATS["two"], tokenize=False, chat_template=HOSTILE[name])])
-    agree(ours, oracle_523, work)
+    agree(ours, oracle_524, work)
     (found,) = ours.run(work)
     assert isinstance(found, dict) or "<" not in found
 
@@ -282,7 +282,7 @@ def test_rich_objects_reach_no_template(tokenizer: PreTrainedTokenizerFast) -> N
     assert found == "user=a;assistant=<bytes>;0.5"
 
 
-def test_message_after_message(ours: Session, oracle_523: Oracle, llama: Path) -> None:
+def test_message_after_message(ours: Session, oracle_524: Oracle, llama: Path) -> None:
     steps = [
         {"do": "encode_message_with_chat_template", "args": [USER]},
         {"do": "encode_message_with_chat_template", "args": [ANSWER, [SYSTEM, USER]]},
@@ -292,7 +292,7 @@ def test_message_after_message(ours: Session, oracle_523: Oracle, llama: Path) -
             "kwargs": {"add_generation_prompt": True},
         },
     ]
-    agree(ours, oracle_523, job(llama, steps))
+    agree(ours, oracle_524, job(llama, steps))
 
 
 def test_threads_share_compiled_templates(tokenizer: PreTrainedTokenizerFast) -> None:
@@ -424,9 +424,9 @@ print(json.dumps(found))
 """
 
 
-def test_schemas_of_functions(python_523: Path) -> None:
+def test_schemas_of_functions(python_524: Path) -> None:
     answer = subprocess.run(
-        [str(python_523), "-c", ORACLE],
+        [str(python_524), "-c", ORACLE],
         input=FUNCTIONS,
         capture_output=True,
         text=True,

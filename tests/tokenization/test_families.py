@@ -188,7 +188,7 @@ def test_family(
     tmp_path: Path,
     library: Session,
     oracle_457: Oracle,
-    oracle_523: Oracle,
+    oracle_524: Oracle,
 ) -> None:
     """From the family's files; saved by either and read by the other; from tokenizer.json alone."""
     folder = folder_of(family, trained, tmp_path / "own")
@@ -206,8 +206,8 @@ def test_family(
         for oracle, path in (
             (oracle_457, folder),
             (oracle_457, tmp_path / "ours"),
-            (oracle_523, tmp_path / "theirs"),
-            (oracle_523, tmp_path / "ours"),
+            (oracle_524, tmp_path / "theirs"),
+            (oracle_524, tmp_path / "ours"),
         )
     ]
     assert answers[0] == answers[1]

@@ -307,7 +307,7 @@ def test_whisper(shared: Path, library: Session, oracle_457: Oracle, tmp_path: P
     steps += [step("set_prefix_tokens", predict_timestamps=True), call("hi"), step("get_prompt_ids", "so")]
     steps += [step("get_prompt_ids", "<|en|>"), step("set_prefix_tokens", language="klingon")]
     compare(library, oracle_457, "WhisperTokenizerFast", folder, steps)
-    with pytest.raises(UnsupportedError, match="normalize=True is not supported"):
+    with pytest.raises(UnsupportedError, match="normalize: expected False, got True; basic_normalize=True"):
         tokenizer.decode(ids, normalize=True)
 
 
@@ -334,9 +334,12 @@ def test_files_that_are_missing(
     ("files", "message"),
     [
         ({"vocab.json": "[]"}, "holds an array, not an object"),
-        ({"vocab.json": '{"a": "b"}'}, "'a' should have an id"),
-        ({"vocab.json": '{"a": -1}'}, "'a' should have an id"),
-        ({"merges.txt": "#version\na b c\n"}, "line 2 should hold two tokens, found 3"),
+        ({"vocab.json": '{"a": "b"}'}, "a: expected an integer of at least 0, got a string"),
+        (
+            {"vocab.json": '{"a": -1}'},
+            "a: expected an integer of at least 0, got an integer; its value is -1",
+        ),
+        ({"merges.txt": "#version\na b c\n"}, "line 2: expected two tokens with a space between"),
         ({"merges.txt": "#version\na q\n"}, r"merges\.txt: merges\[0\]: .* \"q\" is no token"),
     ],
 )
@@ -363,7 +366,7 @@ def test_vocabularies_that_are_given(library: Session) -> None:
         assert tokenizer("abba")["input_ids"] == [2, 1, 0]
         assert len(tokenizer) == 4
     for wrong in ([("a",)], ["a"], [1]):
-        with pytest.raises(InputTypeError, match=r"merges\[0\] should be two tokens"):
+        with pytest.raises(InputTypeError, match=r"merges\[0\]: expected two tokens"):
             names.GPT2Tokenizer(vocab=vocabulary, merges=wrong)
     with pytest.raises(TypeError, match="multiple values for argument 'vocab_file'"):
         names.GPT2Tokenizer("a", vocab_file="b")

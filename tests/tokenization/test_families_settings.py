@@ -100,7 +100,9 @@ def test_settings(
     ]
     names = ("all_special_tokens", "all_special_ids", "added_tokens_decoder", "__len__", "padding_side")
     steps = [step(attribute) for attribute in (*names, "model_input_names")]
-    steps += [call(texts), call(texts[::5], texts[::-5], return_offsets_mapping=True)]
+    # transformers cuts the first character off the offsets of words behind a prefix space.
+    offsets = not (cls == "Bloom" and settings.get("add_prefix_space"))
+    steps += [call(texts), call(texts[::5], texts[::-5], return_offsets_mapping=offsets)]
     steps += [step("decode", list(range(start, start + 60))) for start in range(0, 6_000, 600)]
     for change in ("add_bos_token", "add_eos_token", "src_lang"):
         if change in settings and change != "src_lang":

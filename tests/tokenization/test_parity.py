@@ -11,7 +11,7 @@ from tests.tokenization.conftest import Oracle, copied
 from tests.tokenization.jobs import Session
 from tests.tokenization.parity import SLOW, differences
 
-SIZE = 200 << 10
+SIZE = 100 << 10
 
 
 @pytest.mark.parametrize("corpus", CORPORA)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+from collections import UserList, deque
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,7 @@ TOKEN_NAMES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)
-def test_lookups(name: str, same_as_523: Any) -> None:
+def test_lookups(name: str, same_as_524: Any) -> None:
     """Sizes, tokens, ids and the special tokens."""
     steps = [
         *(step(f"{token}_token") for token in TOKEN_NAMES),
@@ -59,13 +61,13 @@ def test_lookups(name: str, same_as_523: Any) -> None:
         step("convert_ids_to_tokens", {"array": [3, 4, 5]}),
         step("get_special_tokens_mask", [0, 2, 3, 101, 102, 200], already_has_special_tokens=True),
     ]
-    same_as_523(name, *steps)
+    same_as_524(name, *steps)
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)
 @pytest.mark.parametrize("clean", [True, False, None])
 def test_decoding(
-    name: str, clean: bool | None, ours: Any, folders: Any, lines: list[str], same_as_523: Any
+    name: str, clean: bool | None, ours: Any, folders: Any, lines: list[str], same_as_524: Any
 ) -> None:
     """Ids of real texts back to text: alone and in batches; lists, arrays and tensors."""
     cls = "PreTrainedTokenizerFast" if name == TICKETS else "BertTokenizerFast"
@@ -92,7 +94,7 @@ def test_decoding(
         step("convert_tokens_to_string", []),
         step("clean_up_tokenization", "it 's , do n't . we 've ! they 're ? i 'm ' q '"),
     ]
-    same_as_523(name, *steps)
+    same_as_524(name, *steps)
 
 
 ADDED: list[Any] = [
@@ -114,7 +116,7 @@ ADDED_TEXTS = [
 
 @pytest.mark.parametrize("name", [*WORDPIECE[:2], TICKETS])
 @pytest.mark.parametrize("special", [False, True])
-def test_adding_tokens(name: str, special: bool, same_as_523: Any) -> None:
+def test_adding_tokens(name: str, special: bool, same_as_524: Any) -> None:
     """Added tokens of every kind: how many are new, where they are found, and how they decode."""
     steps = [step("add_tokens", tokens, special_tokens=special) for tokens in ADDED]
     steps += [
@@ -130,10 +132,10 @@ def test_adding_tokens(name: str, special: bool, same_as_523: Any) -> None:
     size = {"bert-base-uncased": 30522, "bert-base-cased": 28996, TICKETS: 424}[name]
     ids = list(range(size, size + 9))
     steps += [step("decode", ids, skip_special_tokens=skip) for skip in (True, False)]
-    same_as_523(name, *steps, fresh=True)
+    same_as_524(name, *steps, fresh=True)
 
 
-def test_adding_special_tokens(same_as_523: Any, same_as_457: Any) -> None:
+def test_adding_special_tokens(same_as_524: Any, same_as_457: Any) -> None:
     """Named and further special tokens."""
     steps = [
         step(
@@ -153,11 +155,11 @@ def test_adding_special_tokens(same_as_523: Any, same_as_457: Any) -> None:
         call("<s>x</s> <A> <b> <B> <c>", return_special_tokens_mask=True),
         step("decode", [101, 30522, 2000, 30523, 30524, 30525, 30526], skip_special_tokens=True),
     ]
-    same_as_523("bert-base-uncased", *steps, fresh=True)
+    same_as_524("bert-base-uncased", *steps, fresh=True)
     same_as_457("bert-base-uncased", *steps, fresh=True)
 
 
-def test_setting_special_tokens(same_as_523: Any) -> None:
+def test_setting_special_tokens(same_as_524: Any) -> None:
     """Attributes and ids can be set, to what is in the vocabulary and what is not."""
     steps = [
         {"do": "pad_token", "set": "the"},
@@ -179,7 +181,7 @@ def test_setting_special_tokens(same_as_523: Any) -> None:
         call(["a", "b c"], padding=True),
         step("special_tokens_map"),
     ]
-    same_as_523("bert-base-uncased", *steps, fresh=True)
+    same_as_524("bert-base-uncased", *steps, fresh=True)
 
 
 @pytest.mark.parametrize(
@@ -201,7 +203,7 @@ def test_setting_special_tokens(same_as_523: Any) -> None:
     ],
     ids=str,
 )
-def test_constructor_arguments(kwargs: dict[str, Any], same_as_523: Any) -> None:
+def test_constructor_arguments(kwargs: dict[str, Any], same_as_524: Any) -> None:
     """Settings given to from_pretrained win over the files."""
     text = "<cls>Naïve <a><b> <image> 中文 the [MASK] <s>É"
     steps = [
@@ -216,7 +218,7 @@ def test_constructor_arguments(kwargs: dict[str, Any], same_as_523: Any) -> None
         step("image_token"),
         step("image_token_id"),
     ]
-    same_as_523("bert-base-uncased", *steps, kwargs=kwargs)
+    same_as_524("bert-base-uncased", *steps, kwargs=kwargs)
 
 
 @pytest.fixture
@@ -254,6 +256,37 @@ def test_numpy_and_torch_ids(tokenizer: BertTokenizerFast) -> None:
     assert tokenizer.decode(torch.tensor(1996)) == "the"
     assert tokenizer.decode(np.int64(1996)) == "the"
     assert tokenizer.decode({"input_ids": [1996]}) == "the"
+
+
+IDS: list[Any] = [
+    [1996, 1997],
+    (1996, 1997),
+    range(1996, 1998),
+    array("i", [1996, 1997]),
+    array("Q", [1996, 1997]),
+    deque([1996, 1997]),
+    memoryview(array("l", [1996, 1997])),
+    UserList([1996, 1997]),
+    np.array([1996, 1997], np.uint16),
+    [np.int64(1996), torch.tensor(1997)],
+    torch.tensor([1996, 1997], dtype=torch.int32),
+]
+
+
+@pytest.mark.parametrize("ids", IDS, ids=lambda ids: type(ids).__name__)
+def test_any_sequence_of_ids(tokenizer: BertTokenizerFast, ids: Any) -> None:
+    """Decoded alone, as a row among others in any sequence, and as a prompt and a step of a stream."""
+    assert tokenizer.decode(ids) == "the of"
+    assert tokenizer.batch_decode([ids, ids]) == tokenizer.decode(deque([ids, ids])) == ["the of"] * 2
+    assert tokenizer.decode_stream(prompt_ids=ids).step(1996) == " the"
+    assert tokenizer.decode_stream().step(ids) == "the of"
+
+
+@pytest.mark.parametrize("ids", ["1996", b"12", bytearray(b"12"), {1996}, iter([1996]), None, 1.5])
+def test_what_is_no_sequence_of_ids(tokenizer: BertTokenizerFast, ids: Any) -> None:
+    for decode in (tokenizer.decode, tokenizer.batch_decode):
+        with pytest.raises(InputTypeError, match="token_ids: expected an int, a sequence of ints"):
+            decode(ids)
 
 
 @pytest.mark.parametrize(
@@ -295,7 +328,7 @@ def test_wrong_tokens_are_refused(tokenizer: BertTokenizerFast) -> None:
         tokenizer.pad_token = 3  # type: ignore[assignment]
     with pytest.raises(ArgumentError, match="99999999"):
         tokenizer.pad_token_id = 99999999
-    with pytest.raises(InputTypeError, match="decode"):
+    with pytest.raises(InputTypeError, match="token_ids"):
         tokenizer.decode("text")
 
 

@@ -19,8 +19,7 @@ from oxiformers._core import SafetensorsFile
 from oxiformers.errors import ArgumentError, UnsupportedError
 from oxiformers.weights.checkpoint import Checkpoint
 from oxiformers.weights.dtypes import TORCH_DTYPES
-
-from .crafted import entry, header, one, write
+from tests.weights.crafted import entry, header, one, write
 
 
 def same(left: torch.Tensor, right: torch.Tensor) -> bool:

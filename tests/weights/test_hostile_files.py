@@ -12,8 +12,7 @@ import pytest
 from oxiformers._core import SafetensorsFile, read_shard_index
 from oxiformers.errors import FileError, FormatError, MissingFileError
 from oxiformers.weights.checkpoint import Checkpoint
-
-from .crafted import entry, header, one, two, write
+from tests.weights.crafted import entry, header, one, two, write
 
 DEEP = 100_000
 
@@ -108,10 +107,10 @@ HOSTILE: dict[str, tuple[bytes, str, str, str]] = {
 def test_a_hostile_file_is_refused_at_its_place(name: str, tmp_path: Path) -> None:
     content, key, expected, actual = HOSTILE[name]
     path = write(tmp_path, content)
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(FormatError) as caught:
         SafetensorsFile(str(path))
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
     error = caught.value
     assert error.path == str(path)
     assert error.key is not None

@@ -23,8 +23,7 @@ from oxiformers.errors import ArgumentError, FileError, InputTypeError, Unsuppor
 from oxiformers.weights.checkpoint import Checkpoint
 from oxiformers.weights.dtypes import TORCH_DTYPES
 from oxiformers.weights.save import parse_size, save_state_dict
-
-from .test_checkpoint import random_bytes, same
+from tests.weights.test_checkpoint import random_bytes, same
 
 ALL_DTYPES = list(TORCH_DTYPES.values())
 
@@ -326,7 +325,7 @@ def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
         assert count() == before
 
 
-def test_transformers_reads_what_was_saved(python_523: Path, python_457: Path, tmp_path: Path) -> None:
+def test_transformers_reads_what_was_saved(python_524: Path, python_457: Path, tmp_path: Path) -> None:
     """A tied Llama in one file and in shards, read by transformers without a complaint about its weights."""
     make = (
         "import sys, torch, transformers as t\n"
@@ -349,13 +348,13 @@ def test_transformers_reads_what_was_saved(python_523: Path, python_457: Path, t
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": ""}
     folders = {"1GB": tmp_path / "single", "3KB": tmp_path / "shards"}
     arguments = [tmp_path / "state.pt", *folders.values()]
-    subprocess.run([python_523, "-c", make, *arguments], check=True, env=environment, timeout=300)
+    subprocess.run([python_524, "-c", make, *arguments], check=True, env=environment, timeout=300)
     weights = torch.load(tmp_path / "state.pt", weights_only=True)
     for limit, folder in folders.items():
         tied = {"lm_head.weight": "model.embed_tokens.weight"}
         save_state_dict(folder, weights, tied=tied, max_shard_size=limit)
         assert "lm_head.weight" not in Checkpoint.open(folder)
-    for python in (python_523, python_457):
+    for python in (python_524, python_457):
         subprocess.run([python, "-c", read, *arguments], check=True, env=environment, timeout=300)
 
 

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from oxiformers_kernels import checks
 from oxiformers_kernels.activation import ref
 from oxiformers_kernels.dispatch import Backend, choose
 
@@ -87,23 +88,23 @@ def geglu(
 
 def _check(op: str, gate: Tensor, up: Tensor, gate_bias: Tensor | None, up_bias: Tensor | None) -> None:
     if not gate.is_floating_point():
-        raise TypeError(f"{op}: gate has dtype {gate.dtype}, expected a floating dtype")
+        raise checks.wrong_dtype(op, "gate", gate)
     if gate.dim() == 0:
-        raise ValueError(f"{op}: gate has no dimension, expected [..., D]")
+        raise checks.wrong_shape(op, "gate", gate, "[..., D]")
     if up.dtype != gate.dtype:
-        raise TypeError(f"{op}: up has dtype {up.dtype}, gate {gate.dtype}")
+        raise checks.wrong_dtype(op, "up", up, gate.dtype)
     for name, bias in (("gate_bias", gate_bias), ("up_bias", up_bias)):
         if bias is not None and not bias.is_floating_point():
-            raise TypeError(f"{op}: {name} has dtype {bias.dtype}, expected a floating dtype")
+            raise checks.wrong_dtype(op, name, bias)
     for name, tensor, shape in (
         ("up", up, gate.shape),
         ("gate_bias", gate_bias, gate.shape[-1:]),
         ("up_bias", up_bias, gate.shape[-1:]),
     ):
         if tensor is not None and tensor.shape != shape:
-            raise ValueError(f"{op}: {name} has shape {tuple(tensor.shape)}, expected {tuple(shape)}")
+            raise checks.wrong_shape(op, name, tensor, shape)
         if tensor is not None and tensor.device != gate.device:
-            raise ValueError(f"{op}: {name} is on {tensor.device}, gate on {gate.device}")
+            raise checks.wrong_device(op, name, tensor, gate.device)
 
 
 def _unsupported(gate: Tensor) -> str | None:

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from oxiformers_kernels import checks
 from oxiformers_kernels.attention import ref
 from oxiformers_kernels.attention.ref import (
     Biases,
@@ -194,7 +195,7 @@ def _check(q: Tensor, k: Tensor, v: Tensor, cu_seqlens_q: Tensor | None, cu_seql
     form = "[B, S, H, D]" if cu_seqlens_q is None else "[T, H, D]"
     for name, side in (("q", q), ("k", k), ("v", v)):
         if side.dim() != dimensions:
-            raise ValueError(f"attention: {name} has shape {tuple(side.shape)}, expected {form}")
+            raise checks.wrong_shape("attention", name, side, form)
     if (
         q.shape[-1] != k.shape[-1]
         or k.shape[:-1] != v.shape[:-1]
@@ -209,13 +210,8 @@ def _check(q: Tensor, k: Tensor, v: Tensor, cu_seqlens_q: Tensor | None, cu_seql
             raise ValueError("attention: cu_seqlens_k is given without cu_seqlens_q")
         return
     assert cu_seqlens_k is not None
-    for name, ends in (("cu_seqlens_q", cu_seqlens_q), ("cu_seqlens_k", cu_seqlens_k)):
-        if ends.dtype not in (torch.int32, torch.int64) or ends.dim() != 1 or ends.shape[0] == 0:
-            raise ValueError(
-                f"attention: {name} is {ends.dtype} {tuple(ends.shape)}, expected int32 or int64 [B + 1]"
-            )
-        if ends.device != q.device:
-            raise ValueError(f"attention: {name} is on {ends.device}, q on {q.device}")
+    checks.require_ends("attention", "cu_seqlens_q", cu_seqlens_q, q.device)
+    checks.require_ends("attention", "cu_seqlens_k", cu_seqlens_k, q.device)
     if cu_seqlens_q.shape != cu_seqlens_k.shape:
         raise ValueError(
             f"attention: cu_seqlens_q has {cu_seqlens_q.shape[0]} entries, cu_seqlens_k {cu_seqlens_k.shape[0]}"
@@ -232,9 +228,7 @@ def _check_biases(q: Tensor, biases: Biases) -> None:
     if distance_bias is not None and (
         distance_bias.dim() != 2 or distance_bias.shape[0] != heads or distance_bias.shape[1] % 2 == 0
     ):
-        raise ValueError(
-            f"attention: distance_bias has shape {tuple(distance_bias.shape)}, expected [{heads}, 2 * R + 1]"
-        )
+        raise checks.wrong_shape("attention", "distance_bias", distance_bias, f"[{heads}, 2 * R + 1]")
     if bias is not None and (
         bias.dim() != 4 or bias.shape[1] not in (1, heads) or not bias.is_floating_point()
     ):
@@ -243,7 +237,7 @@ def _check_biases(q: Tensor, biases: Biases) -> None:
         )
     for name, tensor in zip(biases._fields, biases, strict=True):
         if tensor is not None and tensor.device != q.device:
-            raise ValueError(f"attention: {name} is on {tensor.device}, q on {q.device}")
+            raise checks.wrong_device("attention", name, tensor, q.device)
 
 
 def _check_positions(q: Tensor, k: Tensor, biases: Biases) -> None:

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from oxiformers_kernels import checks
 from oxiformers_kernels.cross_entropy import ref
 from oxiformers_kernels.dispatch import Backend, choose
 
@@ -54,9 +55,10 @@ def cross_entropy(
         IndexError: a label out of range, on the CPU.
         BackendError: `triton` was asked for by name and cannot run.
     """
-    _check_floating("cross_entropy", "logits", logits)
+    if not logits.is_floating_point():
+        raise checks.wrong_dtype("cross_entropy", "logits", logits)
     if logits.dim() != 2 or logits.shape[1] == 0:
-        raise ValueError(f"cross_entropy: logits have shape {tuple(logits.shape)}, expected [T, V]")
+        raise checks.wrong_shape("cross_entropy", "logits", logits, "[T, V]")
     _check_loss("cross_entropy", logits, labels, label_smoothing, softcap, reduction, num_items)
     options = (ignore_index, float(label_smoothing), float(softcap), float(z_loss))
     choice = choose("cross_entropy", backend, logits.device, _unsupported(logits))
@@ -99,7 +101,8 @@ def linear_cross_entropy(
         dtype = torch.get_autocast_dtype(hidden.device.type)
         hidden, weight = hidden.to(dtype), weight.to(dtype)
         bias = None if bias is None else bias.to(dtype)
-    _check_floating("linear_cross_entropy", "hidden", hidden)
+    if not hidden.is_floating_point():
+        raise checks.wrong_dtype("linear_cross_entropy", "hidden", hidden)
     _check_linear(hidden, weight, bias)
     _check_loss("linear_cross_entropy", hidden, labels, label_smoothing, softcap, reduction, num_items)
     options = (ignore_index, float(label_smoothing), float(softcap), float(z_loss))
@@ -112,11 +115,6 @@ def linear_cross_entropy(
     return linear.linear_cross_entropy(hidden, weight, bias, labels, *options, reduction, num_items)
 
 
-def _check_floating(op: str, name: str, tensor: Tensor) -> None:
-    if not tensor.is_floating_point():
-        raise TypeError(f"{op}: {name} has dtype {tensor.dtype}, expected a floating dtype")
-
-
 def _check_linear(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> None:
     op = "linear_cross_entropy"
     if hidden.dim() != 2 or weight.dim() != 2 or hidden.shape[1] != weight.shape[1] or weight.shape[0] == 0:
@@ -124,14 +122,12 @@ def _check_linear(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> None:
             f"{op}: hidden {tuple(hidden.shape)} and weight {tuple(weight.shape)}, expected [T, D] and [V, D]"
         )
     if bias is not None and bias.shape != weight.shape[:1]:
-        raise ValueError(f"{op}: bias has shape {tuple(bias.shape)}, expected ({weight.shape[0]},)")
+        raise checks.wrong_shape(op, "bias", bias, weight.shape[:1])
     for name, tensor in (("weight", weight), ("bias", bias)):
-        if tensor is None:
-            continue
-        if tensor.dtype != hidden.dtype:
-            raise TypeError(f"{op}: {name} has dtype {tensor.dtype}, hidden {hidden.dtype}")
-        if tensor.device != hidden.device:
-            raise ValueError(f"{op}: {name} is on {tensor.device}, hidden on {hidden.device}")
+        if tensor is not None and tensor.dtype != hidden.dtype:
+            raise checks.wrong_dtype(op, name, tensor, hidden.dtype)
+        if tensor is not None and tensor.device != hidden.device:
+            raise checks.wrong_device(op, name, tensor, hidden.device)
 
 
 def _check_loss(
@@ -144,11 +140,11 @@ def _check_loss(
     num_items: int | Tensor | None,
 ) -> None:
     if labels.dtype != torch.int64:
-        raise TypeError(f"{op}: labels have dtype {labels.dtype}, expected torch.int64")
+        raise checks.wrong_dtype(op, "labels", labels, torch.int64)
     if labels.shape != rows.shape[:1]:
-        raise ValueError(f"{op}: labels have shape {tuple(labels.shape)}, expected ({rows.shape[0]},)")
+        raise checks.wrong_shape(op, "labels", labels, rows.shape[:1])
     if labels.device != rows.device:
-        raise ValueError(f"{op}: labels are on {labels.device}, the rows on {rows.device}")
+        raise checks.wrong_device(op, "labels", labels, rows.device)
     if not 0.0 <= label_smoothing <= 1.0:
         raise ValueError(f"{op}: label_smoothing={label_smoothing}, expected 0 to 1")
     if softcap < 0.0:

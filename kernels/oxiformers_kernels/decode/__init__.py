@@ -5,11 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from oxiformers_kernels import checks
 from oxiformers_kernels.decode import ref
 from oxiformers_kernels.decode.ref import Biases, Cache, Options, Prefix
 from oxiformers_kernels.dispatch import Backend, Choice, choose
 
 __all__ = ["decode_attention", "decode_choice"]
+
+OP = "decode_attention"
 
 KERNEL_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 LARGEST_HEAD = 256
@@ -104,7 +107,7 @@ def decode_choice(q: Tensor, v_cache: Tensor, *, backend: Backend | None = None)
 
 def _check_query_and_cache(q: Tensor, cache: Cache) -> None:
     if not q.is_floating_point():
-        raise TypeError(f"decode_attention: q has dtype {q.dtype}, expected a floating dtype")
+        raise checks.wrong_dtype(OP, "q", q)
     if cache.block_table is not None and cache.slots is not None:
         raise ValueError("decode_attention: slots and block_table exclude one another")
     layout = "[slots, Hkv, capacity, D]" if cache.block_table is None else "[pages, page size, Hkv, D]"
@@ -114,22 +117,20 @@ def _check_query_and_cache(q: Tensor, cache: Cache) -> None:
         ("v_cache", cache.values, layout),
     ):
         if tensor.dim() != 4:
-            raise ValueError(f"decode_attention: {name} has shape {tuple(tensor.shape)}, expected {expected}")
+            raise checks.wrong_shape(OP, name, tensor, expected)
     rows, _, heads, head = q.shape
     _same_side("cache", q, cache.keys, cache.values)
     if cache.keys.shape[3] != head:
-        raise ValueError(f"decode_attention: k_cache has D {cache.keys.shape[3]}, q has {head}")
+        raise ValueError(f"{OP}: k_cache has D {cache.keys.shape[3]}, q has {head}")
     if cache.kv_heads == 0 or heads % cache.kv_heads:
-        raise ValueError(
-            f"decode_attention: {heads} heads are no multiple of the {cache.kv_heads} of the cache"
-        )
+        raise ValueError(f"{OP}: {heads} heads are no multiple of the {cache.kv_heads} of the cache")
     _check_integers("lengths", cache.lengths, (rows,), q)
     if cache.block_table is not None:
         _check_integers("block_table", cache.block_table, (rows, None), q)
     elif cache.slots is not None:
         _check_integers("slots", cache.slots, (rows,), q)
     elif cache.keys.shape[0] < rows:
-        raise ValueError(f"decode_attention: {rows} rows, but k_cache has {cache.keys.shape[0]} slots")
+        raise ValueError(f"{OP}: {rows} rows, but k_cache has {cache.keys.shape[0]} slots")
 
 
 def _check_prefix(q: Tensor, cache: Cache, prefix: Prefix | None) -> None:
@@ -140,64 +141,57 @@ def _check_prefix(q: Tensor, cache: Cache, prefix: Prefix | None) -> None:
     if prefix.keys.dim() != 4 or any(
         have != want for have, want in zip(prefix.keys.shape, expected, strict=True) if want is not None
     ):
-        raise ValueError(
-            f"decode_attention: k_prefix has shape {tuple(prefix.keys.shape)}, expected "
-            f"[sentences, {cache.kv_heads}, P, {q.shape[3]}]"
+        raise checks.wrong_shape(
+            OP, "k_prefix", prefix.keys, f"[sentences, {cache.kv_heads}, P, {q.shape[3]}]"
         )
     if prefix.values.shape[3] != cache.values.shape[3]:
-        raise ValueError(
-            f"decode_attention: v_prefix has Dv {prefix.values.shape[3]}, v_cache {cache.values.shape[3]}"
-        )
+        raise ValueError(f"{OP}: v_prefix has Dv {prefix.values.shape[3]}, v_cache {cache.values.shape[3]}")
     sentences = prefix.keys.shape[0]
     if (sentences == 0) != (q.shape[0] == 0) or (sentences and q.shape[0] % sentences):
-        raise ValueError(f"decode_attention: {q.shape[0]} rows are no multiple of {sentences} sentences")
+        raise ValueError(f"{OP}: {q.shape[0]} rows are no multiple of {sentences} sentences")
     _check_integers("prefix_lengths", prefix.lengths, (sentences,), q)
 
 
 def _check_biases(q: Tensor, biases: Biases, softcap: float) -> None:
     heads = q.shape[2]
     if softcap < 0:
-        raise ValueError(f"decode_attention: softcap is {softcap}, expected 0 or more")
+        raise ValueError(f"{OP}: softcap is {softcap}, expected 0 or more")
     slopes, table = biases
     for name, tensor in (("alibi_slopes", slopes), ("distance_bias", table)):
         if tensor is not None and not tensor.is_floating_point():
-            raise TypeError(f"decode_attention: {name} has dtype {tensor.dtype}, expected a floating dtype")
+            raise checks.wrong_dtype(OP, name, tensor)
         if tensor is not None and tensor.device != q.device:
-            raise ValueError(f"decode_attention: {name} is on {tensor.device}, q on {q.device}")
+            raise checks.wrong_device(OP, name, tensor, q.device)
     if slopes is not None and slopes.shape != (heads,):
-        raise ValueError(
-            f"decode_attention: alibi_slopes has shape {tuple(slopes.shape)}, expected [{heads}]"
-        )
+        raise checks.wrong_shape(OP, "alibi_slopes", slopes, (heads,))
     if table is not None and (table.dim() != 2 or table.shape[0] != heads or table.shape[1] % 2 == 0):
-        raise ValueError(
-            f"decode_attention: distance_bias has shape {tuple(table.shape)}, expected [{heads}, 2 * R + 1]"
-        )
+        raise checks.wrong_shape(OP, "distance_bias", table, f"[{heads}, 2 * R + 1]")
 
 
 def _same_side(name: str, q: Tensor, keys: Tensor, values: Tensor) -> None:
     if keys.shape[:-1] != values.shape[:-1]:
         raise ValueError(
-            f"decode_attention: keys {tuple(keys.shape)} and values {tuple(values.shape)} of the {name} differ in "
+            f"{OP}: keys {tuple(keys.shape)} and values {tuple(values.shape)} of the {name} differ in "
             "more than their last dimension"
         )
-    for side in (keys, values):
+    for letter, side in (("k", keys), ("v", values)):
         if side.dtype != q.dtype:
-            raise TypeError(f"decode_attention: the {name} has dtype {side.dtype}, q {q.dtype}")
+            raise checks.wrong_dtype(OP, f"{letter}_{name}", side, q.dtype)
         if side.device != q.device:
-            raise ValueError(f"decode_attention: the {name} is on {side.device}, q on {q.device}")
+            raise checks.wrong_device(OP, f"{letter}_{name}", side, q.device)
 
 
 def _check_integers(name: str, tensor: Tensor, shape: tuple[int | None, ...], q: Tensor) -> None:
     if tensor.dtype not in (torch.int32, torch.int64):
-        raise TypeError(f"decode_attention: {name} has dtype {tensor.dtype}, expected int32 or int64")
+        raise checks.wrong_dtype(OP, name, tensor, "int32 or int64")
     fits = tensor.dim() == len(shape) and all(
         want is None or have == want for have, want in zip(tensor.shape, shape, strict=True)
     )
     if not fits:
         expected = ", ".join("*" if size is None else str(size) for size in shape)
-        raise ValueError(f"decode_attention: {name} has shape {tuple(tensor.shape)}, expected [{expected}]")
+        raise checks.wrong_shape(OP, name, tensor, f"[{expected}]")
     if tensor.device != q.device:
-        raise ValueError(f"decode_attention: {name} is on {tensor.device}, q on {q.device}")
+        raise checks.wrong_device(OP, name, tensor, q.device)
 
 
 def _check_no_gradient(*tensors: Tensor | None) -> None:

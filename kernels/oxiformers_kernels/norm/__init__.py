@@ -7,6 +7,7 @@ from typing import Literal, get_args, overload
 import torch
 from torch import Tensor
 
+from oxiformers_kernels import checks
 from oxiformers_kernels.dispatch import Backend, choose
 from oxiformers_kernels.norm import ref
 
@@ -124,25 +125,25 @@ def rms_norm(
 
 def _check(op: str, x: Tensor, residual: Tensor | None, **parameters: Tensor | None) -> None:
     if not x.is_floating_point():
-        raise TypeError(f"{op}: x has dtype {x.dtype}, expected a floating dtype")
+        raise checks.wrong_dtype(op, "x", x)
     if x.dim() == 0:
-        raise ValueError(f"{op}: x has no dimension, expected [..., D]")
+        raise checks.wrong_shape(op, "x", x, "[..., D]")
     if residual is not None:
         if residual.dtype != x.dtype:
-            raise TypeError(f"{op}: residual has dtype {residual.dtype}, x {x.dtype}")
+            raise checks.wrong_dtype(op, "residual", residual, x.dtype)
         if residual.shape != x.shape:
-            raise ValueError(f"{op}: residual has shape {tuple(residual.shape)}, x {tuple(x.shape)}")
+            raise checks.wrong_shape(op, "residual", residual, x.shape)
         if residual.device != x.device:
-            raise ValueError(f"{op}: residual is on {residual.device}, x on {x.device}")
+            raise checks.wrong_device(op, "residual", residual, x.device)
     for name, parameter in parameters.items():
         if parameter is None:
             continue
         if not parameter.is_floating_point():
-            raise TypeError(f"{op}: {name} has dtype {parameter.dtype}, expected a floating dtype")
+            raise checks.wrong_dtype(op, name, parameter)
         if parameter.shape != x.shape[-1:]:
-            raise ValueError(f"{op}: {name} has shape {tuple(parameter.shape)}, expected ({x.shape[-1]},)")
+            raise checks.wrong_shape(op, name, parameter, x.shape[-1:])
         if parameter.device != x.device:
-            raise ValueError(f"{op}: {name} is on {parameter.device}, x on {x.device}")
+            raise checks.wrong_device(op, name, parameter, x.device)
 
 
 def _unsupported(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> str | None:

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from oxiformers_kernels import checks
 from oxiformers_kernels.dispatch import Backend, choose
 from oxiformers_kernels.pack import ref
 
@@ -37,7 +38,7 @@ def pack(padded: Tensor, where: Tensor, *, backend: Backend | None = None) -> Te
         BackendError: `triton` was asked for by name and cannot run.
     """
     if padded.dim() < 2:
-        raise ValueError(f"pack: padded has shape {tuple(padded.shape)}, expected [B, S, ...]")
+        raise checks.wrong_shape("pack", "padded", padded, "[B, S, ...]")
     index = _index("pack", where, padded, (padded.shape[0], padded.shape[1]))
     flat = padded.flatten(0, 1)
     if choose("pack", backend, padded.device, _not_movable(padded)).backend == "torch":
@@ -86,15 +87,10 @@ def pool(packed: Tensor, cu_seqlens: Tensor, how: How = "mean", *, backend: Back
         `[B, D]` in the dtype of `packed`; zeros for an empty sequence. For `backend` and errors see `pack`.
     """
     if not packed.is_floating_point():
-        raise TypeError(f"pool: packed has dtype {packed.dtype}, expected a floating dtype")
+        raise checks.wrong_dtype("pool", "packed", packed)
     if packed.dim() != 2:
-        raise ValueError(f"pool: packed has shape {tuple(packed.shape)}, expected [T, D]")
-    if cu_seqlens.dtype not in (torch.int32, torch.int64):
-        raise TypeError(f"pool: cu_seqlens has dtype {cu_seqlens.dtype}, expected int32 or int64")
-    if cu_seqlens.dim() != 1 or cu_seqlens.shape[0] == 0:
-        raise ValueError(f"pool: cu_seqlens has shape {tuple(cu_seqlens.shape)}, expected [B + 1]")
-    if cu_seqlens.device != packed.device:
-        raise ValueError(f"pool: cu_seqlens is on {cu_seqlens.device}, packed on {packed.device}")
+        raise checks.wrong_shape("pool", "packed", packed, "[T, D]")
+    checks.require_ends("pool", "cu_seqlens", cu_seqlens, packed.device)
     if how not in ("mean", "first", "last"):
         raise ValueError(f"pool: how={how!r}, expected mean, first or last")
     unsupported = None
@@ -109,15 +105,15 @@ def pool(packed: Tensor, cu_seqlens: Tensor, how: How = "mean", *, backend: Back
 
 def _index(op: str, where: Tensor, tensor: Tensor, shape: tuple[int, int]) -> Tensor:
     if where.device != tensor.device:
-        raise ValueError(f"{op}: where is on {where.device}, the tokens on {tensor.device}")
+        raise checks.wrong_device(op, "where", where, tensor.device)
     if where.dtype == torch.bool:
         if where.shape != shape:
-            raise ValueError(f"{op}: the mask has shape {tuple(where.shape)}, expected {shape}")
+            raise checks.wrong_shape(op, "the mask", where, shape)
         return where.flatten().nonzero().squeeze(1)
     if where.dtype != torch.int64:
-        raise TypeError(f"{op}: where has dtype {where.dtype}, expected torch.int64 or torch.bool")
+        raise checks.wrong_dtype(op, "where", where, "torch.int64 or torch.bool")
     if where.dim() != 1:
-        raise ValueError(f"{op}: where has shape {tuple(where.shape)}, expected [T] or a mask [B, S]")
+        raise checks.wrong_shape(op, "where", where, "[T] or a mask [B, S]")
     return where
 
 

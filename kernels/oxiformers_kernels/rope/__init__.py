@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from oxiformers_kernels import checks
 from oxiformers_kernels.dispatch import Backend, choose
 from oxiformers_kernels.rope import ref
 
@@ -76,38 +77,35 @@ def _check(
     tensors: list[Tensor], cos: Tensor, sin: Tensor, positions: Tensor | None, rotary_dim: int
 ) -> None:
     q = tensors[0]
-    if not q.is_floating_point():
-        raise TypeError(f"rope: q has dtype {q.dtype}, expected a floating dtype")
+    for name, tensor in (("q", q), ("cos", cos), ("sin", sin)):
+        if not tensor.is_floating_point():
+            raise checks.wrong_dtype("rope", name, tensor)
     if q.dim() not in (3, 4):
-        raise ValueError(f"rope: q has shape {tuple(q.shape)}, expected [T, H, D] or [B, S, H, D]")
+        raise checks.wrong_shape("rope", "q", q, "[T, H, D] or [B, S, H, D]")
     for k in tensors[1:]:
         if k.dtype != q.dtype:
-            raise TypeError(f"rope: k has dtype {k.dtype}, q {q.dtype}")
+            raise checks.wrong_dtype("rope", "k", k, q.dtype)
+        if k.device != q.device:
+            raise checks.wrong_device("rope", "k", k, q.device)
         if k.dim() != q.dim() or k.shape[:-2] != q.shape[:-2] or k.shape[-1] != q.shape[-1]:
             raise ValueError(
                 f"rope: k {tuple(k.shape)} and q {tuple(q.shape)} differ in more than their heads"
             )
     if rotary_dim % 2 or not 0 < rotary_dim <= q.shape[-1]:
         raise ValueError(f"rope: rotary_dim={rotary_dim}, expected an even number up to {q.shape[-1]}")
-    if not (cos.is_floating_point() and sin.is_floating_point()):
-        raise TypeError(
-            f"rope: cos and sin have dtypes {cos.dtype} and {sin.dtype}, expected floating dtypes"
-        )
     if cos.shape != sin.shape or cos.dim() == 0 or cos.shape[-1] not in (rotary_dim, rotary_dim // 2):
         raise ValueError(
             f"rope: cos {tuple(cos.shape)} and sin {tuple(sin.shape)}, expected equal shapes that end in {rotary_dim} "
             f"or {rotary_dim // 2}"
         )
-    others = [("k", k) for k in tensors[1:]] + [("cos", cos), ("sin", sin)]
+    for name, other in (("cos", cos), ("sin", sin), ("positions", positions)):
+        if other is not None and other.device != q.device:
+            raise checks.wrong_device("rope", name, other, q.device)
     if positions is not None:
-        others.append(("positions", positions))
         if positions.dtype != torch.int64:
-            raise TypeError(f"rope: positions have dtype {positions.dtype}, expected torch.int64")
+            raise checks.wrong_dtype("rope", "positions", positions, torch.int64)
         if cos.dim() != 2:
-            raise ValueError(f"rope: with positions cos is a table [P, R], it has shape {tuple(cos.shape)}")
-    for name, tensor in others:
-        if tensor.device != q.device:
-            raise ValueError(f"rope: {name} on {tensor.device}, q on {q.device}")
+            raise checks.wrong_shape("rope", "cos", cos, "[P, R], a table, as positions are given")
     what, shape = ("cos", cos.shape[:-1]) if positions is None else ("positions", positions.shape)
     tokens = q.shape[:-2]
     fits = len(shape) <= len(tokens) and all(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from oxiformers_kernels import checks
 from oxiformers_kernels.dispatch import Backend, choose
 from oxiformers_kernels.sampling import ref
 
@@ -70,9 +71,9 @@ def _check(
     min_p: float | Tensor,
 ) -> None:
     if not logits.is_floating_point():
-        raise TypeError(f"sampling: logits have dtype {logits.dtype}, expected a floating dtype")
+        raise checks.wrong_dtype("sampling", "logits", logits)
     if logits.dim() != 2 or logits.shape[1] == 0:
-        raise ValueError(f"sampling: logits have shape {tuple(logits.shape)}, expected [B, V]")
+        raise checks.wrong_shape("sampling", "logits", logits, "[B, V]")
     for name, value, most in (
         ("temperature", temperature, None),
         ("top_k", top_k, None),
@@ -80,14 +81,13 @@ def _check(
         ("min_p", min_p, 1.0),
     ):
         if isinstance(value, Tensor):
-            if value.shape != logits.shape[:1] or value.device != logits.device:
-                raise ValueError(
-                    f"sampling: {name} has shape {tuple(value.shape)} on {value.device}, expected "
-                    f"({logits.shape[0]},) on {logits.device}"
-                )
+            if value.shape != logits.shape[:1]:
+                raise checks.wrong_shape("sampling", name, value, logits.shape[:1])
+            if value.device != logits.device:
+                raise checks.wrong_device("sampling", name, value, logits.device)
             if value.is_floating_point() != (name != "top_k") or value.dtype == torch.bool:
                 expected = "an integer dtype" if name == "top_k" else "a floating dtype"
-                raise TypeError(f"sampling: {name} has dtype {value.dtype}, expected {expected}")
+                raise checks.wrong_dtype("sampling", name, value, expected)
         elif value < 0 or (most is not None and value > most):
             raise ValueError(f"sampling: {name}={value}, expected 0 {'or more' if most is None else 'to 1'}")
 

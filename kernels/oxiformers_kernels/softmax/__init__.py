@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from oxiformers_kernels import checks
 from oxiformers_kernels.dispatch import Backend, choose
 from oxiformers_kernels.softmax import ref
 
@@ -107,15 +108,10 @@ def packed_softmax(x: Tensor, cu_seqlens: Tensor, *, backend: Backend | None = N
         BackendError: `triton` was asked for by name and cannot run.
     """
     if not x.is_floating_point():
-        raise TypeError(f"packed_softmax: x has dtype {x.dtype}, expected a floating dtype")
+        raise checks.wrong_dtype("packed_softmax", "x", x)
     if x.dim() == 0:
-        raise ValueError("packed_softmax: x has no dimension, expected [T, ...]")
-    if cu_seqlens.dtype not in (torch.int32, torch.int64):
-        raise TypeError(f"packed_softmax: cu_seqlens has dtype {cu_seqlens.dtype}, expected int32 or int64")
-    if cu_seqlens.dim() != 1 or cu_seqlens.shape[0] == 0:
-        raise ValueError(f"packed_softmax: cu_seqlens has shape {tuple(cu_seqlens.shape)}, expected (B + 1,)")
-    if cu_seqlens.device != x.device:
-        raise ValueError(f"packed_softmax: cu_seqlens is on {cu_seqlens.device}, x on {x.device}")
+        raise checks.wrong_shape("packed_softmax", "x", x, "[T, ...]")
+    checks.require_ends("packed_softmax", "cu_seqlens", cu_seqlens, x.device)
     choice = choose("packed_softmax", backend, x.device, _unsupported(x))
     if choice.backend == "torch":
         return ref.packed_softmax(x, cu_seqlens)
@@ -126,17 +122,17 @@ def packed_softmax(x: Tensor, cu_seqlens: Tensor, *, backend: Backend | None = N
 
 def _check(op: str, x: Tensor, mask: Tensor | None, bias: Tensor | None) -> None:
     if not x.is_floating_point():
-        raise TypeError(f"{op}: x has dtype {x.dtype}, expected a floating dtype")
+        raise checks.wrong_dtype(op, "x", x)
     if x.dim() == 0:
-        raise ValueError(f"{op}: x has no dimension, expected [..., N]")
+        raise checks.wrong_shape(op, "x", x, "[..., N]")
     for name, added in (("mask", mask), ("bias", bias)):
         if added is None:
             continue
         if not added.is_floating_point() and (name == "bias" or added.dtype != torch.bool):
             expected = "bool or a floating dtype" if name == "mask" else "a floating dtype"
-            raise TypeError(f"{op}: {name} has dtype {added.dtype}, expected {expected}")
+            raise checks.wrong_dtype(op, name, added, expected)
         if added.device != x.device:
-            raise ValueError(f"{op}: {name} is on {added.device}, x on {x.device}")
+            raise checks.wrong_device(op, name, added, x.device)
         # Sizes from the right: each is x's own or 1.
         fits = added.dim() <= x.dim() and all(
             own in (1, full) for own, full in zip(reversed(added.shape), reversed(x.shape), strict=False)
@@ -163,7 +159,7 @@ def _seed(x: Tensor, seed: Tensor | int | None) -> Tensor:
     if seed.dtype != torch.int64 or seed.numel() != 1:
         raise ValueError(f"softmax: seed is {seed.dtype} of shape {tuple(seed.shape)}, expected one int64")
     if seed.device != x.device:
-        raise ValueError(f"softmax: seed is on {seed.device}, x on {x.device}")
+        raise checks.wrong_device("softmax", "seed", seed, x.device)
     return seed.reshape(())
 
 

@@ -3,30 +3,11 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from .classes import AutoConfig as AutoConfig
-    from .classes import AutoModel as AutoModel
-    from .classes import AutoModelForCausalLM as AutoModelForCausalLM
-    from .classes import AutoModelForMaskedLM as AutoModelForMaskedLM
-    from .classes import AutoModelForQuestionAnswering as AutoModelForQuestionAnswering
-    from .classes import AutoModelForSeq2SeqLM as AutoModelForSeq2SeqLM
-    from .classes import AutoModelForSequenceClassification as AutoModelForSequenceClassification
-    from .classes import AutoModelForTokenClassification as AutoModelForTokenClassification
-    from .tokenizer import AutoTokenizer as AutoTokenizer
+from oxiformers.auto.registry import AUTO_MODELS
 
-__all__ = [
-    "AutoConfig",
-    "AutoModel",
-    "AutoModelForCausalLM",
-    "AutoModelForMaskedLM",
-    "AutoModelForQuestionAnswering",
-    "AutoModelForSeq2SeqLM",
-    "AutoModelForSequenceClassification",
-    "AutoModelForTokenClassification",
-    "AutoTokenizer",
-]
+__all__ = ["AutoConfig", *AUTO_MODELS, "AutoTokenizer"]
 
 
 def __getattr__(name: str) -> Any:

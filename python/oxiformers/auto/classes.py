@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from oxiformers.auto.registry import ARCHITECTURES, Architecture
 from oxiformers.config import Config
@@ -18,7 +18,8 @@ Location = str | os.PathLike[str]
 
 
 class _NotInstantiable:
-    def __init__(self, *args: Any, **kwargs: Any) -> NoReturn:
+    # not NoReturn: to mypy such a class is a function, whose from_pretrained it does not find
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         name = type(self).__name__
         raise InputTypeError(f"{name} has no instances: use {name}.from_pretrained(...)")
 
@@ -72,12 +73,7 @@ class _AutoModel(_NotInstantiable):
     def from_config(cls, config: Config, **kwargs: Any) -> Any:
         """A model with random weights. Arguments and errors are those of `PreTrainedModel.from_config`."""
         if not isinstance(config, Config):
-            raise InputTypeError(
-                f"{cls.__name__}.from_config takes a config, not {type(config).__name__}",
-                key="config",
-                expected="a Config",
-                actual=type(config).__name__,
-            )
+            raise InputTypeError.mismatch("config", "a config object", type(config).__name__)
         kwargs.pop("trust_remote_code", None)
         return cls._class_of(_of_config(config), type(config).__name__).from_config(config, **kwargs)
 
@@ -86,42 +82,59 @@ class _AutoModel(_NotInstantiable):
         found = row.model_class(cls.__name__)
         if found is None:
             heads = ", ".join(f"{auto} ({name})" for auto, name in row.models.items())
-            raise UnsupportedError(
-                f"{source}: {row.model_type} has no class for {cls.__name__}; it has {heads}",
+            having = [other.model_type for other in ARCHITECTURES.values() if cls.__name__ in other.models]
+            raise UnsupportedError.mismatch(
+                "model_type",
+                f"one of {', '.join(having)} for {cls.__name__}",
+                row.model_type,
+                f"{row.model_type} has {heads}",
                 path=source,
-                key="model_type",
-                expected="one of " + ", ".join(_having(cls.__name__)),
-                actual=row.model_type,
             )
         return found
 
 
 class AutoModel(_AutoModel):
-    """The base model: tokens to hidden states."""
-
-
-class AutoModelForSequenceClassification(_AutoModel):
-    """One class, several, or values for each sequence."""
-
-
-class AutoModelForTokenClassification(_AutoModel):
-    """One class for each token."""
-
-
-class AutoModelForQuestionAnswering(_AutoModel):
-    """The span that answers a question."""
+    """The base model, without a head: its outputs are hidden states."""
 
 
 class AutoModelForMaskedLM(_AutoModel):
-    """The words behind masks."""
+    """Logits over the vocabulary at every token, to fill in the masked ones."""
 
 
 class AutoModelForCausalLM(_AutoModel):
-    """The next token."""
+    """Logits of the token that follows each token."""
 
 
 class AutoModelForSeq2SeqLM(_AutoModel):
-    """One sequence from another."""
+    """An encoder that reads one sequence and a decoder that writes another."""
+
+
+class AutoModelForSequenceClassification(_AutoModel):
+    """Logits of the classes of a text, or the values of a regression."""
+
+
+class AutoModelForTokenClassification(_AutoModel):
+    """Logits of the classes of each token."""
+
+
+class AutoModelForQuestionAnswering(_AutoModel):
+    """Logits of where an answer starts and ends in a context."""
+
+
+class AutoModelForImageClassification(_AutoModel):
+    """Logits of the classes of an image."""
+
+
+class AutoModelForMaskedImageModeling(_AutoModel):
+    """The pixels of an image's masked patches."""
+
+
+class AutoModelForAudioClassification(_AutoModel):
+    """Logits of the classes of a recording."""
+
+
+class AutoModelForCTC(_AutoModel):
+    """Logits of characters for each stretch of a recording, for connectionist temporal classification."""
 
 
 def find_architecture(
@@ -135,41 +148,22 @@ def find_architecture(
     """
     refuse_remote_code(values, source, trust_remote_code)
     model_type = values.get("model_type")
-    known = ", ".join(ARCHITECTURES)
+    known = f"one of {', '.join(ARCHITECTURES)}"
     if not isinstance(model_type, str):
-        raise ConfigError(
-            f"{source}: model_type must be one of {known}, but is {model_type!r}",
-            path=source,
-            key="model_type",
-            expected=f"one of {known}",
-            actual=repr(model_type),
-        )
+        raise ConfigError.mismatch("model_type", known, repr(model_type), path=source)
     row = ARCHITECTURES.get(model_type)
     if row is not None:
         return row
     close = difflib.get_close_matches(model_type, ARCHITECTURES, 1)
-    hint = f" (did you mean {close[0]!r}?)" if close else ""
-    code = (
-        "; its auto_map names code of the repository's own, which is never run"
-        if "auto_map" in values
-        else ""
-    )
+    hints = [f"did you mean {close[0]!r}?"] if close else []
+    if "auto_map" in values:
+        hints.append("its auto_map names code in the repository, which oxiformers never runs")
     shown = repr(model_type) if len(model_type) <= 80 else f"{model_type[:77]!r}..."
-    raise UnsupportedError(
-        f"{source}: model_type {shown} is not supported{hint}{code}; the supported ones are {known}",
-        path=source,
-        key="model_type",
-        expected=f"one of {known}",
-        actual=shown,
-    )
+    raise UnsupportedError.mismatch("model_type", known, shown, "; ".join(hints), path=source)
 
 
 def _of_config(config: Config) -> Architecture:
     return find_architecture({"model_type": type(config).model_type}, type(config).__name__)
-
-
-def _having(auto_name: str) -> list[str]:
-    return [name for name, row in ARCHITECTURES.items() if auto_name in row.models]
 
 
 def _located(kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -79,3 +79,12 @@ def activation(name: str, key: str = "hidden_act") -> Activation:
             expected=known,
             actual=repr(name),
         ) from None
+
+
+def finite(hidden: Tensor) -> Tensor:
+    """Float16 without infinities, which activations of models trained in bfloat16 or float32 may reach."""
+    if hidden.dtype is not torch.float16:
+        return hidden
+    largest = torch.finfo(hidden.dtype).max
+    bound = torch.where(hidden.isinf().any(), largest - 1000, largest)
+    return hidden.clamp(min=-bound, max=bound)

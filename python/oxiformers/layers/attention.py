@@ -43,7 +43,7 @@ def attend(
         assert layout.query is not None and layout.key is not None
         # In cross-attention one side may be uniform: its rows are sequences of equal lengths.
         q, k, v = (t.flatten(0, 1) if t.dim() == 4 else t for t in (query, key, value))
-        output = ragged_attention(q, k, v, layout.query.lengths, layout.key.lengths, scoring)
+        output = ragged_attention(q, k, v, layout.query.lengths, layout.key.lengths, scoring.flat())
         return output.view(*query.shape[:-1], value.shape[-1]), None
     return _attend_uniform(query, key, value, scoring), None
 
@@ -59,15 +59,17 @@ def attend_rectangular(
     heads = query.shape[-2]
     q, k, v = query.transpose(1, 2), _repeat_heads(key, heads), _repeat_heads(value, heads)
     scale = scoring.factor(q.shape[-1])
+    lengths = (q.shape[-2], k.shape[-2])
     scores = torch.matmul(q, k.transpose(-1, -2))
+    positional = scoring.positional(*lengths)
+    if positional is not None:
+        scores = scores + positional.to(scores.dtype)
     if scoring.softcap:
         scores, scale = scoring.cap(scores * scale), 1.0
-    lengths = (q.shape[-2], k.shape[-2])
     if mask is not None:
         _check_mask(mask, scores)
     added = scoring.added(*lengths, scores.dtype)
-    parts = [] if added is None else [added.unsqueeze(0)]
-    parts += [] if scoring.bias is None else [scoring.bias.to(scores.dtype)]
+    parts = [] if added is None else [added]
     if mask is not None and mask.dtype != torch.bool:
         parts.append(mask.to(scores.dtype))
         mask = None
@@ -86,11 +88,8 @@ def attend_rectangular(
 def _check_mask(mask: Tensor, scores: Tensor) -> None:
     fits = all(own in (1, full) for own, full in zip(mask.shape, scores.shape, strict=True))
     if not fits:
-        raise ArgumentError(
-            f"attention_mask: expected a shape that broadcasts to {tuple(scores.shape)}, got {tuple(mask.shape)}",
-            key="attention_mask",
-            expected=f"broadcasts to {tuple(scores.shape)}",
-            actual=str(tuple(mask.shape)),
+        raise ArgumentError.mismatch(
+            "attention_mask", f"a shape that broadcasts to {tuple(scores.shape)}", tuple(mask.shape)
         )
 
 
@@ -102,7 +101,7 @@ def _attend_uniform(query: Tensor, key: Tensor, value: Tensor, scoring: Scoring)
     q, k, v = query.transpose(1, 2), _repeat_heads(key, heads), _repeat_heads(value, heads)
     lengths = (q.shape[-2], k.shape[-2])
     square = scoring.causal and scoring.is_causal_square(*lengths)
-    mask = None if square or scoring is PLAIN else scoring.mask(*lengths, q, scoring.bias)
+    mask = None if square or scoring is PLAIN else scoring.attn_mask(*lengths, q)
     output = F.scaled_dot_product_attention(
         q, k, v, attn_mask=mask, dropout_p=scoring.dropout, is_causal=square, scale=scoring.scale
     )

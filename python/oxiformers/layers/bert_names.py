@@ -1,36 +1,68 @@
-"""The encoder layer under BERT's parameter names, which most encoders took over."""
+"""The layer under BERT's parameter names, which most encoders took over."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from torch import Tensor, nn
 
 from oxiformers.config import Config
 from oxiformers.layers.activations import activation
-from oxiformers.layers.encoder import self_attention
-from oxiformers.layers.layout import Layout
+from oxiformers.layers.context import ForwardContext
 from oxiformers.layers.linear import Linear
 from oxiformers.layers.norm import LayerNorm
+from oxiformers.layers.part import Part
+from oxiformers.layers.scoring import PLAIN, Scoring
 
 
-class BertNamesSelfAttention(nn.Module):
-    """Attention before its output projection: query, key, value."""
+class BertNamesPart(Part):
+    """What returns its attention weights in any case: None where they are not asked for."""
 
-    def __init__(self, config: Config) -> None:
+    def alone(self, result: Any, asked: dict[str, Any]) -> Any:
+        """The tokens and the attention weights, and those of cross-attention where there is an encoder."""
+        return result if asked.get("encoder_hidden_states") is not None else result[:2]
+
+
+class BertNamesSelfAttention(BertNamesPart):
+    """Attention before its output projection: query, key, value.
+
+    Args:
+        config: hidden_size, num_attention_heads, attention_probs_dropout_prob and is_decoder are read.
+        layer_index: among the layers.
+        reads_encoder: keys and values are those of an encoder's tokens.
+        bias: of the three projections.
+    """
+
+    def __init__(
+        self, config: Config, layer_index: int, *, reads_encoder: bool = False, bias: bool = True
+    ) -> None:
         super().__init__()
         size = config.hidden_size
-        self.heads = config.num_attention_heads
-        self.query = Linear(size, size)
-        self.key = Linear(size, size)
-        self.value = Linear(size, size)
+        self.layer_index, self.heads, self.reads_encoder = (
+            layer_index,
+            config.num_attention_heads,
+            reads_encoder,
+        )
+        self.causal: bool = config.is_decoder and not reads_encoder
+        self.query = Linear(size, size, bias=bias)
+        self.key = Linear(size, size, bias=bias)
+        self.value = Linear(size, size, bias=bias)
         self.dropout = nn.Dropout(config.attention_probs_dropout_prob)
 
-    def forward(
-        self, queries: Tensor, hidden: Tensor, layout: Layout, head_mask: Tensor | None
-    ) -> tuple[Tensor, Tensor | None]:
-        """Queries ``[..., D]`` over tokens ``[..., D]``; the attention weights or None."""
+    def run(self, hidden: Tensor, context: ForwardContext, *shared: Any) -> Any:
+        """``[..., D]`` to the same, and attention weights."""
         dropout = self.dropout.p if self.training else 0.0
-        query, key, value = self.query(queries), self.key(hidden), self.value(hidden)
-        return self_attention(query, key, value, self.heads, layout, head_mask, dropout)
+        scoring = Scoring(causal=self.causal, dropout=dropout) if self.causal or dropout else PLAIN
+        queries = hidden if self.reads_encoder else context.queries(hidden)
+        query = self.query(queries).unflatten(-1, (self.heads, -1))
+        source = shared[0] if self.reads_encoder else hidden
+        if source is None:
+            output, weights = context.attend_to_encoder(self.layer_index, query, None, None, scoring)
+            return output.flatten(-2), weights
+        key, value = (layer(source).unflatten(-1, (self.heads, -1)) for layer in (self.key, self.value))
+        attend = context.attend_to_encoder if self.reads_encoder else context.attend
+        output, weights = attend(self.layer_index, query, key, value, scoring)
+        return output.flatten(-2), weights
 
 
 class BertNamesOutput(nn.Module):
@@ -42,25 +74,24 @@ class BertNamesOutput(nn.Module):
         self.LayerNorm = LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
-    def forward(self, hidden: Tensor, residual: Tensor) -> Tensor:
-        """``[..., D_in]`` and ``[..., D]`` to ``[..., D]``."""
-        return self.LayerNorm(self.dropout(self.dense(hidden)), residual)  # type: ignore[no-any-return]
+    def forward(self, hidden_states: Tensor, input_tensor: Tensor) -> Tensor:
+        """``[..., D_in]`` and the residual ``[..., D]`` to ``[..., D]``."""
+        return self.LayerNorm(self.dropout(self.dense(hidden_states)), input_tensor)  # type: ignore[no-any-return]
 
 
-class BertNamesAttention(nn.Module):
+class BertNamesAttention(BertNamesPart):
     """Attention with its output projection, residual and norm."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, layer_index: int, *, reads_encoder: bool = False) -> None:
         super().__init__()
-        self.self = BertNamesSelfAttention(config)
+        self.self = BertNamesSelfAttention(config, layer_index, reads_encoder=reads_encoder)
         self.output = BertNamesOutput(config, config.hidden_size)
 
-    def forward(
-        self, queries: Tensor, hidden: Tensor, layout: Layout, head_mask: Tensor | None
-    ) -> tuple[Tensor, Tensor | None]:
-        """Queries ``[..., D]`` over tokens ``[..., D]``; the attention weights or None."""
-        attended, weights = self.self(queries, hidden, layout, head_mask)
-        return self.output(attended, queries), weights
+    def run(self, hidden: Tensor, context: ForwardContext, *shared: Any) -> Any:
+        """``[..., D]`` to the same, and attention weights."""
+        attended, weights = self.self(hidden, context, *shared)
+        residual = hidden if self.self.reads_encoder else context.queries(hidden)
+        return self.output(attended, residual), weights
 
 
 class BertNamesIntermediate(nn.Module):
@@ -69,39 +100,48 @@ class BertNamesIntermediate(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.dense = Linear(config.hidden_size, config.intermediate_size)
-        self.activation = activation(config.hidden_act)
+        self.intermediate_act_fn = activation(config.hidden_act)
 
-    def forward(self, hidden: Tensor) -> Tensor:
+    def forward(self, hidden_states: Tensor) -> Tensor:
         """``[..., D]`` to ``[..., D_ff]``."""
-        return self.dense(hidden, self.activation)  # type: ignore[no-any-return]
+        return self.dense(hidden_states, self.intermediate_act_fn)  # type: ignore[no-any-return]
 
 
-class BertNamesLayer(nn.Module):
-    """Attention and a feed-forward network, each normalised after its residual."""
+class BertNamesLayer(BertNamesPart):
+    """Attention (of a decoder also to an encoder) and a feed-forward network, each normalised after its residual."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, layer_index: int) -> None:
         super().__init__()
-        self.attention = BertNamesAttention(config)
+        self.attention = BertNamesAttention(config, layer_index)
+        if config.is_decoder and config.add_cross_attention:
+            self.crossattention = BertNamesAttention(config, layer_index, reads_encoder=True)
         self.intermediate = BertNamesIntermediate(config)
         self.output = BertNamesOutput(config, config.intermediate_size)
 
-    def forward(
-        self, hidden: Tensor, layout: Layout, head_mask: Tensor | None = None, queries: Tensor | None = None
-    ) -> tuple[Tensor, Tensor | None]:
-        """Queries (the tokens, if None) ``[..., D]`` to the same; the attention weights or None."""
-        queries = hidden if queries is None else queries
-        hidden, weights = self.attention(queries, hidden, layout, head_mask)
-        return self.output(self.intermediate(hidden), hidden), weights
+    def run(self, hidden: Tensor, context: ForwardContext, *shared: Any) -> Any:
+        """``[..., D]`` to the same, attention weights, and those of cross-attention."""
+        hidden, weights = self.attention(hidden, context)
+        cross_weights = None
+        if context.reads_encoder:
+            hidden, cross_weights = self.crossattention(hidden, context, *shared)
+        return self.output(self.intermediate(hidden), hidden), weights, cross_weights
 
 
 class BertNamesPooler(nn.Module):
-    """A dense layer with tanh over the first token."""
+    """A dense layer and an activation over the first token.
 
-    def __init__(self, config: Config) -> None:
+    Args:
+        config: hidden_size is read.
+        size: of what comes out; hidden_size by default.
+        act: the activation.
+    """
+
+    def __init__(self, config: Config, size: int | None = None, act: str = "tanh") -> None:
         super().__init__()
-        self.dense = Linear(config.hidden_size, config.hidden_size)
-        self.activation = activation("tanh")
+        self.dense = Linear(config.hidden_size, config.hidden_size if size is None else size)
+        self.activation = activation(act)
 
-    def forward(self, first: Tensor) -> Tensor:
-        """``[B, D]`` to the same."""
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """The first tokens ``[B, D]``, or all of them ``[B, S, D]``, to ``[B, size]``."""
+        first = hidden_states[:, 0] if hidden_states.dim() == 3 else hidden_states
         return self.dense(first, self.activation)  # type: ignore[no-any-return]

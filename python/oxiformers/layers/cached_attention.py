@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from oxiformers.errors import ArgumentError
+from oxiformers.errors import ArgumentError, UnsupportedError
 from oxiformers.layers import fused
 from oxiformers.layers.attention import attend, attend_rectangular
 from oxiformers.layers.cache import Cache
 from oxiformers.layers.layout import Layout
 from oxiformers.layers.scoring import PLAIN, Scoring
-from oxiformers_kernels.softmax import softmax
-
-# On CPU one masked call is faster than a call a row where more than this share is no padding (measured).
-_MASKED_FROM = 0.7
+from oxiformers.layers.slot_attention import SlotAttention
 
 # The kernel for new tokens reads the keys once for all of them; more than so many are a prompt's.
 _MOST_DECODED = 16
@@ -46,10 +41,9 @@ def lay_out(
     if attention_mask is not None and attention_mask.dim() == 2 and width:
         expected = (tokens.shape[0], width + tokens.shape[1])
         if tuple(attention_mask.shape) != expected:
-            raise ArgumentError(
-                f"attention_mask: expected shape {expected}, with the cache's {width} columns before the "
-                f"input's, got {tuple(attention_mask.shape)}",
-                key="attention_mask", expected=str(expected), actual=str(tuple(attention_mask.shape)),
+            raise ArgumentError.mismatch(
+                "attention_mask", f"shape {expected}", tuple(attention_mask.shape),
+                f"the cache's {width} columns come before the input's",
             )  # fmt: skip
         current = attention_mask[:, width:]
     if by_distance and not rectangular and not torch.compiler.is_compiling():
@@ -64,18 +58,6 @@ def _has_gaps(keep: Tensor, after_others: bool) -> bool:
     begins = keep[:, 1:] & ~keep[:, :-1]
     blocks = begins.sum(1) + (torch.ones_like(keep[:, 0]) if after_others else keep[:, 0]).long()
     return bool((blocks > 1).any())
-
-
-class _Group(NamedTuple):
-    """Neighbouring sequences that one attention call serves."""
-
-    first: int
-    last: int
-    query_start: int
-    query_length: int
-    key_length: int
-    #: The slots: a slice where they lie side by side, else their indices.
-    slots: slice | Tensor
 
 
 class CacheStep:
@@ -105,11 +87,9 @@ class CacheStep:
         if not len(cache.rows):
             cache.join(len(self.queries))
         elif len(cache.rows) != len(self.queries):
-            due, found = len(self.queries), len(cache.rows)
-            raise ArgumentError(
-                f"past_key_values: expected as many rows as the input has, {due}, got {found}",
-                key="past_key_values", expected=f"{due} rows", actual=f"{found} rows",
-            )  # fmt: skip
+            raise ArgumentError.mismatch(
+                "past_key_values", f"{len(self.queries)} rows, as the input has", f"{len(cache.rows)} rows"
+            )
         self.slots = cache.rows if layout.order is None else cache.rows[layout.order]
         self.past = cache.lengths[self.slots]
         self.width = cache.get_seq_length()
@@ -121,14 +101,15 @@ class CacheStep:
         if not self.fresh:
             self._hide(attention_mask)
         if not reading:
-            self._place()
-        # With a gradient to record, new keys are joined to kept ones: sequences of a call have equal lengths.
+            self._assign()
+        # With a gradient to record, the new tokens' own keys are attended to, not the copies that were written.
         self._recorded = torch.is_grad_enabled() and not reading
-        self._groups: list[_Group] | None = None
+        self._totals = self.past if reading else self.past + self.queries
+        self._slot_attention = SlotAttention(
+            self.queries, self._totals, self.slots, device, self._hidden, joined=self._recorded
+        )
         self._on_device: tuple[Tensor, Tensor] | None = None
         self._few_and_alike: bool | None = None
-        self._masks: dict[tuple[int, tuple[int, int], int], Tensor | None] = {}
-        self._biases: tuple[tuple[Tensor | None, Tensor | None], dict[int, Tensor]] = ((None, None), {})
 
     # Writing
 
@@ -148,23 +129,24 @@ class CacheStep:
         """Puts the tokens' keys and values (``[..., Hkv, D]``) into a layer of the cache."""
         flat = (key, value) if self.layout.packed else (key.flatten(0, 1), value.flatten(0, 1))
         self.cache.layer(layer).write(
-            self._slot, self._at, *flat, len(self.cache.lengths), self.cache.capacity
+            self._slot, self._index, *flat, len(self.cache.lengths), self.cache.capacity
         )
 
     def commit(self) -> None:
         """Counts the tokens as kept, once every layer has written them."""
         if not self.reading:
-            self.cache.commit(self._slot, self._at, self._column, self.slots, self.queries, self._widths)
+            self.cache.commit(self._slot, self._index, self._column, self.slots, self.queries, self._widths)
 
-    def _place(self) -> None:
+    def _assign(self) -> None:
+        """Gives every token its slot, its index in the slot, and its column."""
         cache, layout, added = self.cache, self.layout, self.queries
         cache.reserve(max((self.past + added).tolist(), default=0))
         total = int(added.sum())
         starts = torch.cumsum(added, 0) - added
         within = torch.arange(total) - torch.repeat_interleave(starts, added, output_size=total)
-        place = within + torch.repeat_interleave(self.past, added, output_size=total)
+        index = within + torch.repeat_interleave(self.past, added, output_size=total)
         self._slot = torch.repeat_interleave(self.slots, added, output_size=total).to(self.device)
-        self._at = place.to(self.device)
+        self._index = index.to(self.device)
         if layout.shape is None:
             begin = cache.widths[self.slots]
             self._widths = begin + added
@@ -188,10 +170,9 @@ class CacheStep:
             if torch.equal(shown, kept) and not rectangular:
                 return
             if bool((shown & ~kept).any()):
-                raise ArgumentError(
-                    "attention_mask: it shows columns that were padding when the cache was filled; their "
-                    'keys were never computed (attn_implementation="eager" computes them)',
-                    key="attention_mask", expected="0 where it was 0 before", actual="1",
+                raise ArgumentError.mismatch(
+                    "attention_mask", "0 where it was 0 when the cache was filled", "1",
+                    'keys of padding were never computed (attn_implementation="eager" computes them)',
                 )  # fmt: skip
             kept = shown
         if not rectangular:
@@ -200,7 +181,7 @@ class CacheStep:
             longest = int(self.past.max())
             in_order = kept if self.layout.order is None else kept[self.layout.order.to(self.device)]
             columns = self.cache.columns[rows, :longest].clamp(max=self.width - 1)
-            # The places after a row's last token are for new ones.
+            # What comes after a row's last token is for new ones.
             present = torch.arange(longest, device=self.device) < self.past.to(self.device).unsqueeze(1)
             self._hidden = present & ~in_order.gather(1, columns)
             return
@@ -237,7 +218,15 @@ class CacheStep:
                 and its new ones after them; of a rectangular batch over the columns of both.
 
         The result is attention.attend's. What was kept before has no gradient.
+
+        Raises:
+            UnsupportedError: the scoring has products with positions, or "triton" cannot run; the message says why.
         """
+        if scoring.position_index is not None:
+            raise UnsupportedError.mismatch(
+                "past_key_values", "None with disentangled attention", "a cache",
+                "keys that are kept have no products with positions",
+            )  # fmt: skip
         layout, store = self.layout, self.cache.layer(layer)
         if key is not None and value is not None:
             self.write(layer, key, value)
@@ -260,18 +249,7 @@ class CacheStep:
         if new is not None and not layout.packed:
             new = (new[0].flatten(0, 1), new[1].flatten(0, 1))
         flat = query if layout.packed else query.flatten(0, 1)
-        new = new if self._recorded else None
-        outputs = [
-            self._attend_group(index, group, flat, slots, new, scoring)
-            for index, group in enumerate(self._grouped())
-        ]
-        output = (
-            torch.cat(outputs)
-            if len(outputs) > 1
-            else outputs[0]
-            if outputs
-            else flat[..., : slots[1].shape[-1]]
-        )
+        output = self._slot_attention.attend(flat, slots, new if self._recorded else None, scoring)
         return output.view(*query.shape[:-1], slots[1].shape[-1]), None
 
     def _decoding_obstacle(self, tensors: tuple[Tensor, ...], scoring: Scoring) -> str | None:
@@ -282,8 +260,9 @@ class CacheStep:
             return "the kernel has no backward"
         if self._hidden is not None:
             return "the attention mask hides some of the tokens that are kept"
-        if scoring.bias is not None or scoring.dropout:
-            return "the kernel takes neither a dense bias nor dropout"
+        undecoded = fused.undecoded(scoring)
+        if undecoded is not None:
+            return undecoded
         if self._few_and_alike is None:
             counts = set(self.queries.tolist())
             self._few_and_alike = len(counts) == 1 and 0 < counts.pop() <= _MOST_DECODED
@@ -294,157 +273,8 @@ class CacheStep:
     def _rows_on_device(self) -> tuple[Tensor, Tensor]:
         """How many keys each row has and its slot, int64 ``[B]`` each; copied once for all layers."""
         if self._on_device is None:
-            self._on_device = self._totals().to(self.device), self.slots.to(self.device)
+            self._on_device = self._totals.to(self.device), self.slots.to(self.device)
         return self._on_device
-
-    def _attend_group(
-        self,
-        index: int,
-        group: _Group,
-        query: Tensor,
-        slots: tuple[Tensor, Tensor],
-        new: tuple[Tensor, Tensor] | None,
-        scoring: Scoring,
-    ) -> Tensor:
-        rows, length = group.last - group.first, group.query_length
-        tokens = slice(group.query_start, group.query_start + rows * length)
-        heads, kv_heads = query.shape[1], slots[0].shape[1]
-        if group.key_length == 0:
-            return query.new_zeros(rows * length, heads, slots[1].shape[-1])
-        if new is None:
-            key, value = (side[group.slots][:, :, : group.key_length] for side in slots)
-        else:
-            # The new tokens' own keys and values, not the copies that were written, have a gradient.
-            before = group.key_length - length
-            key, value = (
-                torch.cat(
-                    (
-                        side[group.slots][:, :, :before],
-                        fresh[tokens].unflatten(0, (rows, length)).transpose(1, 2),
-                    ),
-                    2,
-                )
-                for side, fresh in zip(slots, new, strict=True)
-            )
-        # Query heads that share a key head stand beside one another as if they were more queries.
-        q = query[tokens].unflatten(0, (rows, length)).transpose(1, 2)
-        q = q.unflatten(1, (kv_heads, -1)).flatten(2, 3)
-        mask = self._mask_of(index, group, scoring, heads // kv_heads)
-        if scoring.distance_bias is not None or scoring.alibi_slopes is not None:
-            mask = self._biased(index, group, scoring, mask, heads // kv_heads).to(query.dtype)
-        if scoring.bias is not None:
-            mask = self._densely_biased(group, scoring.bias, mask, heads, kv_heads).to(query.dtype)
-        output = _attend_slots(q, key, value, mask, scoring)
-        unfolded: Tensor = output.unflatten(2, (-1, length)).flatten(1, 2).transpose(1, 2)
-        return unfolded.flatten(0, 1)
-
-    def _grouped(self) -> list[_Group]:
-        """The attention calls that serve all sequences, in packing order."""
-        if self._groups is not None:
-            return self._groups
-        added, totals, slots = self.queries.tolist(), self._totals().tolist(), self.slots.tolist()
-        busy = [row for row, count in enumerate(added) if count]
-        on_cpu = self.device.type == "cpu"
-        filled = sum(totals[row] for row in busy)
-        longest = max((totals[row] for row in busy), default=0)
-        masked = not self._recorded and (not on_cpu or filled >= _MASKED_FROM * len(busy) * longest)
-        self._groups, start = [], 0
-        while busy:
-            first, count = busy[0], 1
-            while count < len(busy):
-                row = busy[count]
-                side_by_side = row == first + count and (not on_cpu or slots[row] == slots[first] + count)
-                alike = added[row] == added[first] and (masked or totals[row] == totals[first])
-                if not (side_by_side and alike):
-                    break
-                count += 1
-            last = first + count
-            here: slice | Tensor = slice(slots[first], slots[first] + count)
-            if slots[first:last] != list(range(slots[first], slots[first] + count)):
-                here = self.slots[first:last].to(self.device)
-            longest_here = max(totals[first:last])
-            self._groups.append(_Group(first, last, start, added[first], longest_here, here))
-            start += count * added[first]
-            busy = busy[count:]
-        return self._groups
-
-    def _totals(self) -> Tensor:
-        return self.past if self.reading else self.past + self.queries
-
-    def _distance(self, group: _Group) -> tuple[Tensor, Tensor]:
-        """How many tokens each row of a group has ``[rows or 1]``, and the distances of its pairs
-        ``[rows or 1, query_length, key_length]``."""
-        totals = self._totals()[group.first : group.last]
-        ends = (totals[:1] if bool((totals == totals[0]).all()) else totals).to(self.device)
-        position = ends[:, None] + torch.arange(-group.query_length, 0, device=self.device)
-        return ends, torch.arange(group.key_length, device=self.device) - position[:, :, None]
-
-    def _mask_of(self, index: int, group: _Group, scoring: Scoring, fold: int) -> Tensor | None:
-        """What a group's queries see: bool ``[rows or 1, 1, fold * query_length, key_length]``, or None."""
-        known = (index, scoring.reach(), fold)
-        if known in self._masks:
-            return self._masks[known]
-        totals = self._totals()[group.first : group.last]
-        equal = bool((totals == totals[0]).all())
-        hidden = self._hidden_from(group)
-        left, right = scoring.reach()
-        bounded = 0 <= right < group.query_length - 1 or 0 <= left < group.key_length - 1
-        mask = None
-        if not equal or hidden is not None or bounded:
-            ends, distance = self._distance(group)
-            mask = (torch.arange(group.key_length, device=self.device) < ends[:, None])[:, None]
-            visible = scoring.visible_at(distance)
-            mask = mask.expand(-1, group.query_length, -1) if visible is None else mask & visible
-            if hidden is not None:
-                mask = mask & ~hidden[:, None]
-            mask = mask[:, None, None].expand(-1, 1, fold, -1, -1).flatten(2, 3)
-        self._masks[known] = mask
-        return mask
-
-    def _hidden_from(self, group: _Group) -> Tensor | None:
-        if self._hidden is None:
-            return None
-        hidden = self._hidden[group.first : group.last, : group.key_length]
-        return F.pad(hidden, (0, group.key_length - hidden.shape[1]))
-
-    def _biased(self, index: int, group: _Group, scoring: Scoring, mask: Tensor | None, fold: int) -> Tensor:
-        """A group's biases by distance, -inf where the mask hides; built once for layers that share them."""
-        tables = (scoring.distance_bias, scoring.alibi_slopes)
-        if any(ours is not theirs for ours, theirs in zip(self._biases[0], tables, strict=True)):
-            self._biases = (tables, {})
-        known = self._biases[1]
-        if index not in known:
-            bias = scoring.added_at(self._distance(group)[1])
-            assert bias is not None
-            bias = bias.unflatten(1, (-1, fold)).flatten(2, 3)
-            known[index] = bias if mask is None else bias.masked_fill(~mask, float("-inf"))
-        return known[index]
-
-    def _densely_biased(
-        self, group: _Group, bias: Tensor, mask: Tensor | None, heads: int, kv_heads: int
-    ) -> Tensor:
-        """A group's part of a dense bias, with what the mask adds or hides."""
-        rows = bias if bias.shape[0] == 1 else bias[group.first : group.last]
-        pairs = rows[:, :, : group.query_length, : group.key_length]
-        part: Tensor = (
-            pairs.expand(-1, heads, group.query_length, -1).unflatten(1, (kv_heads, -1)).flatten(2, 3)
-        )
-        if mask is None:
-            return part
-        return part.masked_fill(~mask, float("-inf")) if mask.dtype is torch.bool else part + mask
-
-
-def _attend_slots(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scoring: Scoring) -> Tensor:
-    """Queries ``[rows, Hkv, fold * Lq, D]`` over slots; the mask is bool or added."""
-    if scoring.softcap:
-        # torch has no fused call that bounds its scores.
-        scores = scoring.cap(torch.matmul(query, key.transpose(-1, -2)) * scoring.factor(query.shape[-1]))
-        output: Tensor = torch.matmul(F.dropout(softmax(scores, mask), scoring.dropout), value)
-    else:
-        output = F.scaled_dot_product_attention(
-            query, key, value, attn_mask=mask, dropout_p=scoring.dropout, scale=scoring.scale
-        )
-    return output
 
 
 def attend_after(

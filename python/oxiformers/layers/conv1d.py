@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from oxiformers.layers.activations import Activation
 from oxiformers.layers.linear import may_use_onednn, onednn_linear
 
-# oneDNN wants the weight turned. From so many rows on, turning it at each call costs less than it gains in float32
-# (measured from 8 to 1,024; in bfloat16 it gains nothing, as F.linear is oneDNN there).
+# oneDNN wants the weight transposed. From so many rows on, transposing it at each call costs less than it gains in
+# float32 (measured from 8 to 1,024; in bfloat16 it gains nothing, as F.linear is oneDNN there).
 _FEWEST_ROWS = 96
 
 

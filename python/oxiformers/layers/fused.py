@@ -77,16 +77,22 @@ def attention(query: Tensor, key: Tensor, value: Tensor, layout: Layout, scoring
     if layout.query is not None and layout.key is not None:
         query_ends, key_ends = layout.query.cu_seqlens, layout.key.cu_seqlens
         q, k, v = (side.flatten(0, 1) if side.dim() == 4 else side for side in (q, k, v))
+        scoring = scoring.flat()
     # The kernel's own generator is seeded from torch's, on the device: nothing waits for the number.
     seed = torch.randint(2**62, (1,), device=q.device) if scoring.dropout > 0.0 else None
-    output = attention_op(
-        q, k, v, query_ends, key_ends,
-        causal=scoring.causal, window=scoring.window, scale=scoring.scale, softcap=scoring.softcap,
-        alibi_slopes=scoring.alibi_slopes, distance_bias=scoring.distance_bias, bias=scoring.bias,
-        dropout=scoring.dropout, seed=seed, backend="triton",
-    )  # fmt: skip
+    output = attention_op(q, k, v, query_ends, key_ends, **scoring._asdict(), seed=seed, backend="triton")
     assert isinstance(output, Tensor)
     return output.view(*query.shape[:-1], value.shape[-1])
+
+
+#: The terms that the kernel for a few new tokens a row takes.
+DECODED = frozenset({"causal", "scale", "window", "softcap", "alibi_slopes", "distance_bias"})
+
+
+def undecoded(scoring: Scoring) -> str | None:
+    """What the kernel for a few new tokens does not take of a scoring, in words; or None."""
+    left = [name for name in scoring.present() if name not in DECODED]
+    return f"the kernel takes no {' and no '.join(left)}" if left else None
 
 
 def decoding_runs(query: Tensor, values: Tensor, layout: Layout, obstacle: str | None) -> bool:
@@ -125,11 +131,8 @@ def decode(
     from oxiformers_kernels.decode import decode_attention
 
     q = query.unflatten(0, (lengths.shape[0], -1)) if query.dim() == 3 else query
-    output = decode_attention(
-        q, keys, values, lengths, slots=slots, causal=scoring.causal, window=scoring.window, scale=scoring.scale,
-        softcap=scoring.softcap, alibi_slopes=scoring.alibi_slopes, distance_bias=scoring.distance_bias,
-        backend="triton",
-    )  # fmt: skip
+    taken = {name: term for name, term in scoring._asdict().items() if name in DECODED}
+    output = decode_attention(q, keys, values, lengths, slots=slots, **taken, backend="triton")
     return output.view(*query.shape[:-1], values.shape[-1])
 
 

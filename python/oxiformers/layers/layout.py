@@ -125,7 +125,7 @@ class Layout:
 
     @staticmethod
     def from_lengths(lengths: Tensor | Sequence[int], device: torch.device | str = "cpu") -> Layout:
-        """The layout of a batch that comes in packed (``input_ids [T]``): the door that never pads.
+        """The layout of a batch that comes in packed (``input_ids [T]``): nothing is padded.
 
         Args:
             lengths: how many tokens each sequence has. Sorted lengths are fastest on CPU.
@@ -154,11 +154,9 @@ class Layout:
             order: see Segments.from_mask.
         """
         if tokens.dim() < 2:
-            raise ArgumentError(
-                f"input: expected [batch, sequence], got shape {tuple(tokens.shape)}; pass layout= for packed tokens",
-                key="input_ids",
-                expected="[batch, sequence]",
-                actual=str(tuple(tokens.shape)),
+            found = f"shape {tuple(tokens.shape)}"
+            raise ArgumentError.mismatch(
+                "input_ids", "[batch, sequence]", found, "pass layout= for packed tokens"
             )
         shape = (tokens.shape[0], tokens.shape[1])
         if attention_mask is None:
@@ -166,11 +164,8 @@ class Layout:
         if attention_mask.dim() > 2:
             return Layout("rectangular", shape=shape, mask=_explicit_mask(attention_mask))
         if tuple(attention_mask.shape) != shape:
-            raise ArgumentError(
-                f"attention_mask: expected shape {shape} as the input has, got {tuple(attention_mask.shape)}",
-                key="attention_mask",
-                expected=str(shape),
-                actual=str(tuple(attention_mask.shape)),
+            raise ArgumentError.mismatch(
+                "attention_mask", f"shape {shape} as the input has", tuple(attention_mask.shape)
             )
         keep = attention_mask != 0
         # Packing depends on the mask's values, which a traced graph does not have.
@@ -212,10 +207,11 @@ class Layout:
             "packed", shape=self.shape, query=self.query, key=self.key, reads_first=True, backend=self.backend
         )
 
-    def first_queries(self, tensor: Tensor) -> tuple[Tensor, Layout]:
-        """The first token of every sequence in packing order ``[B, D]``, and the layout of these over all tokens.
+    def first_queries(self) -> tuple[Tensor, Layout]:
+        """Where the first token of every sequence is, int64 ``[B]`` in packing order, and the layout of these tokens
+        over all others.
 
-        A sequence without tokens gives another's, which ``first`` takes out again.
+        For a sequence without tokens it is another's, which `first` takes out again.
         """
         assert self.query is not None and self.key is not None
         starts = self.query.cu_seqlens[:-1]
@@ -225,8 +221,8 @@ class Layout:
             torch.arange(rows + 1, device=starts.device),
             torch.zeros_like(starts),
         )
-        chosen = tensor.index_select(0, starts.clamp(max=tensor.shape[0] - 1))
-        return chosen, Layout("packed", query=query, key=self.key, backend=self.backend)
+        index = starts.clamp(max=self.query.positions.shape[0] - 1)
+        return index, Layout("packed", query=query, key=self.key, backend=self.backend)
 
     def _segments(self, other: Segments | None) -> Segments:
         """This layout's queries; those of a uniform one as segments on the other side's device."""
@@ -329,10 +325,5 @@ def _explicit_mask(mask: Tensor) -> Tensor:
     if mask.dim() == 3:
         mask = mask[:, None]
     elif mask.dim() != 4:
-        raise ArgumentError(
-            f"attention_mask: expected 2, 3 or 4 dimensions, got {mask.dim()}",
-            key="attention_mask",
-            expected="2, 3 or 4 dimensions",
-            actual=str(mask.dim()),
-        )
+        raise ArgumentError.mismatch("attention_mask", "2, 3 or 4 dimensions", mask.dim())
     return mask if mask.is_floating_point() else mask != 0

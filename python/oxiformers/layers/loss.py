@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from oxiformers.config import Config
-from oxiformers.layers.inputs import cross_entropy, loss_of, require_tensor
+from oxiformers.errors import ArgumentError
+from oxiformers.layers.fused import may_fuse
 from oxiformers.layers.layout import Layout
+from oxiformers.layers.tokens import require_tensor
+from oxiformers_kernels.cross_entropy import cross_entropy as cross_entropy_op
+from oxiformers_kernels.dispatch import BackendError
 
 
 def sequence_loss(logits: Tensor, labels: Tensor, config: Config) -> Tensor:
@@ -92,3 +99,59 @@ def _packed_span_loss(logits: Tensor, positions: Tensor, layout: Layout) -> Tens
     right = wide[(starts + positions).clamp(max=logits.shape[0] - 1)]
     losses = (total.log() + peak - right).masked_fill(~known, 0.0)
     return (losses.sum() / known.sum()).to(logits.dtype)
+
+
+def masked_pixel_loss(reconstruction: Tensor, pixels: Tensor, mask: Tensor) -> Tensor:
+    """The mean absolute difference of masked pixels: of images ``[B, C, H, W]``, under a mask ``[B, 1, H, W]``."""
+    differences = (reconstruction - pixels).abs() * mask
+    loss: Tensor = differences.sum() / (mask.sum() + 1e-5) / pixels.shape[1]
+    return loss
+
+
+def loss_of(
+    loss: Callable[[Tensor, Tensor], Tensor], logits: Tensor, labels: Tensor, expected: str
+) -> Tensor:
+    """``loss(logits, labels)``, with an error about labels that says what was expected.
+
+    Raises:
+        ArgumentError: labels of another shape, dtype or range.
+        InputTypeError: labels that are no tensor.
+    """
+    require_tensor(labels, "labels")
+    if torch.compiler.is_compiling():
+        return loss(logits, labels)
+    try:
+        return loss(logits, labels)
+    except (torch.OutOfMemoryError, BackendError):
+        raise
+    except (IndexError, RuntimeError, TypeError, ValueError) as error:
+        actual = f"{labels.dtype} of shape {tuple(labels.shape)}"
+        if labels.numel() and not labels.is_floating_point():
+            actual += f", from {int(labels.min())} to {int(labels.max())}"
+        raise ArgumentError(
+            f"labels: expected {expected}, got {actual}", key="labels", expected=expected, actual=actual
+        ) from error
+
+
+def cross_entropy(
+    logits: Tensor, labels: Tensor, reduction: Literal["mean", "sum"] = "mean", *, widely: bool = False
+) -> Tensor:
+    """The cross-entropy of ``[..., classes]`` against classes ``[...]``; -100 is left out. Errors as `loss_of`.
+
+    Where ``widely``, half-precision logits are widened and the loss is in float32; else it is in the logits' dtype.
+    """
+
+    def loss(logits: Tensor, labels: Tensor) -> Tensor:
+        if may_fuse(logits):
+            fused = cross_entropy_op(logits, labels, reduction=reduction)
+            return fused if widely else fused.to(logits.dtype)
+        half = widely and logits.dtype in (torch.float16, torch.bfloat16)
+        return F.cross_entropy(logits.float() if half else logits, labels, reduction=reduction)
+
+    classes = logits.shape[-1]
+    return loss_of(
+        loss,
+        logits.flatten(0, -2),
+        labels.flatten() if isinstance(labels, Tensor) else labels,
+        f"int64 classes {list(logits.shape[:-1])} from 0 to {classes - 1}, or -100",
+    )

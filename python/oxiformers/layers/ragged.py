@@ -8,29 +8,36 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from oxiformers.layers.scoring import PLAIN, Scoring, distances
+from oxiformers.layers.scoring import LEARNED, PLAIN, TERMS, Learned, Scoring, clamped, distances
 
 _aten = torch.ops.aten
 
+# Every term of a Scoring is an argument of the operators, by its name and in its order.
+_SCHEMA_TYPES = {
+    bool: "bool",
+    float: "float",
+    float | None: "float?",
+    tuple[int, int] | None: "int[]?",
+    Tensor | None: "Tensor?",
+    Learned: "Tensor?",
+}
+_SCORING = ", ".join(f"{_SCHEMA_TYPES[kind]} {name}" for name, kind in TERMS.items())
+
 # Defined by hand: torch.library.custom_op imports the compiler on its first call, which takes longer than torch itself.
 _library = torch.library.Library("oxiformers", "FRAGMENT")
-_SCORING = (
-    "Tensor? distance_bias, Tensor? alibi_slopes, Tensor? bias, Tensor? seed, bool causal, float scale, int left, "
-    "int right, float softcap, float dropout"
-)
 _library.define(
     "ragged_attention(Tensor query, Tensor key, Tensor value, Tensor query_lengths, Tensor key_lengths, "
-    f"{_SCORING}, bool need_lse) -> (Tensor, Tensor)"
+    f"Tensor? seed, bool need_lse, {_SCORING}) -> (Tensor, Tensor)"
 )
 _library.define(
     "ragged_attention_backward(Tensor grad, Tensor query, Tensor key, Tensor value, Tensor output, Tensor lse, "
-    f"Tensor query_lengths, Tensor key_lengths, {_SCORING}, bool table_grad, bool bias_grad) "
-    "-> (Tensor, Tensor, Tensor, Tensor, Tensor)"
+    f"Tensor query_lengths, Tensor key_lengths, Tensor? seed, bool[] wanted, {_SCORING}) "
+    f"-> ({', '.join(['Tensor'] * (3 + len(LEARNED)))})"
 )
 
 
@@ -52,14 +59,28 @@ class _Run(NamedTuple):
         """``[Tk, H, D]`` to this run's ``[rows, H, key_length, D]``, a view."""
         return _view(tensor, self.key_start, self.rows, self.key_length)
 
-    def pairs(self, tensor: Tensor) -> Tensor:
-        """``[B or 1, H or 1, Lq, Lk]`` to this run's ``[rows or 1, H or 1, query_length, key_length]``, a view."""
-        rows = tensor if tensor.shape[0] == 1 else tensor[self.first : self.first + self.rows]
-        return rows[:, :, : self.query_length, : self.key_length]
+    def scoring(self, whole: Scoring) -> Scoring:
+        """The terms of this run's sequences, views: pairs ``[rows or 1, H or 1, query_length, key_length]``, products
+        ``[rows, length, H, P]``."""
+        if whole.bias is None and whole.position_index is None:
+            return whole
+        bias, content, position = whole.bias, whole.content_to_position, whole.position_to_content
+        if bias is not None:
+            rows = bias if bias.shape[0] == 1 else bias[self.first : self.first + self.rows]
+            bias = rows[:, :, : self.query_length, : self.key_length]
+        if content is not None:
+            content = _rows(content, self.query_start, self.rows, self.query_length)
+        if position is not None:
+            position = _rows(position, self.key_start, self.rows, self.key_length)
+        return whole._replace(bias=bias, content_to_position=content, position_to_content=position)
+
+
+def _rows(tensor: Tensor, start: int, rows: int, length: int) -> Tensor:
+    return tensor[start : start + rows * length].view(rows, length, *tensor.shape[1:])
 
 
 def _view(tensor: Tensor, start: int, rows: int, length: int) -> Tensor:
-    return tensor[start : start + rows * length].view(rows, length, *tensor.shape[1:]).transpose(1, 2)
+    return _rows(tensor, start, rows, length).transpose(1, 2)
 
 
 def _runs(query_lengths: Tensor, key_lengths: Tensor) -> Iterator[_Run]:
@@ -78,41 +99,24 @@ def _runs(query_lengths: Tensor, key_lengths: Tensor) -> Iterator[_Run]:
         first = last
 
 
-def _scoring(
-    distance_bias: Tensor | None,
-    alibi_slopes: Tensor | None,
-    bias: Tensor | None,
-    causal: bool,
-    scale: float,
-    left: int,
-    right: int,
-    softcap: float,
-    dropout: float,
-) -> Scoring:
-    """The operator's arguments as the rest of the package has them."""
-    window = None if left < 0 and right < 0 else (left, right)
-    return Scoring(causal, scale, window, softcap, alibi_slopes, distance_bias, bias, dropout)
-
-
-def _mask(run: _Run, scoring: Scoring, like: Tensor) -> Tensor | None:
-    """What is added to a run's scores, ``[rows or 1, H or 1, query_length, key_length]``, or None."""
-    bias = None if scoring.bias is None else run.pairs(scoring.bias)
-    return scoring.mask(run.query_length, run.key_length, like, bias)
-
-
 def _expand_heads(tensor: Tensor, heads: int) -> Tensor:
     """Grouped key or value heads repeated for every query head: ``[n, Hkv, L, D]`` to ``[n, H, L, D]``."""
     return tensor if tensor.shape[1] == heads else tensor.repeat_interleave(heads // tensor.shape[1], dim=1)
 
 
 def _scores(query: Tensor, key: Tensor, scoring: Scoring) -> Tensor:
-    """Scaled and capped scores ``[n, H, Lq, Lk]``, in float32 or more."""
+    """Scaled and capped scores of a run ``[n, H, Lq, Lk]``, in float32 or more."""
     wide = torch.promote_types(query.dtype, torch.float32)
     products = torch.matmul(query.to(wide), key.to(wide).transpose(-1, -2))
+    positional = scoring.positional(query.shape[2], key.shape[2])
+    if positional is not None:
+        products = products + positional
     return scoring.cap(products * scoring.factor(query.shape[-1]))
 
 
-def _add(scores: Tensor, mask: Tensor | None) -> Tensor:
+def _add(scores: Tensor, scoring: Scoring, like: Tensor) -> Tensor:
+    """What is added to a run's scores, in the dtype of ``like``, and what is hidden."""
+    mask = scoring.mask(scores.shape[2], scores.shape[3], like)
     return scores if mask is None else scores + mask
 
 
@@ -138,51 +142,51 @@ def _ragged_attention(
     value: Tensor,
     query_lengths: Tensor,
     key_lengths: Tensor,
-    distance_bias: Tensor | None,
-    alibi_slopes: Tensor | None,
-    bias: Tensor | None,
     seed: Tensor | None,
-    causal: bool,
-    scale: float,
-    left: int,
-    right: int,
-    softcap: float,
-    dropout: float,
     need_lse: bool,
+    *terms: object,
 ) -> tuple[Tensor, Tensor]:
-    scoring = _scoring(distance_bias, alibi_slopes, bias, causal, scale, left, right, softcap, dropout)
+    whole = Scoring._make(terms)
     heads, wide = query.shape[1], torch.promote_types(query.dtype, torch.float32)
-    fused = seed is None and _fused_on_cpu(query, value, scoring)
-    may_multiply = fused and not need_lse and query.dtype is torch.bfloat16 and bias is None
+    scale = whole.factor(query.shape[2])
+    fused = seed is None and _fused_on_cpu(query, value, whole)
+    may_multiply = fused and not need_lse and query.dtype is torch.bfloat16 and whole.bias is None
     outputs, sums = [], []
     for run in _runs(query_lengths, key_lengths):
-        q, k, v = run.query(query), run.key(key), run.key(value)
         if run.key_length == 0:
             outputs.append(query.new_zeros(run.rows * run.query_length, heads, value.shape[2]))
             sums.append(query.new_full((run.rows * run.query_length, heads), -math.inf, dtype=wide))
             continue
+        q, k, v = run.query(query), run.key(key), run.key(value)
         k, v = _expand_heads(k, heads), _expand_heads(v, heads)
+        scoring = run.scoring(whole)
         if may_multiply and _prefers_products(run):
-            outputs.append(_attend_by_products(q, k, v, _mask(run, scoring, query), scale))
+            mask = scoring.attn_mask(run.query_length, run.key_length, query)
+            outputs.append(_attend_by_products(q, k, v, mask, scale))
             continue
         if fused:
-            square = scoring.is_causal_square(run.query_length, run.key_length)
-            mask = None if square else _mask(run, scoring, query)
             output, lse = _aten._scaled_dot_product_flash_attention_for_cpu(
-                q, k, v, 0.0, square, attn_mask=mask, scale=scale
+                q, k, v, 0.0, **_fused_options(run, scoring, query), scale=scale
             )
         else:
-            scores = _add(_scores(q, k, scoring), _mask(run, scoring, query))
+            scores = _add(_scores(q, k, scoring), scoring, query)
             lse = _log_sum_exp(scores)
             probabilities = torch.exp(scores - lse.unsqueeze(-1))
             if seed is not None:
-                probabilities = probabilities * _kept(run, heads, seed, dropout, probabilities)
+                probabilities = probabilities * _kept(run, heads, seed, whole.dropout, probabilities)
             output = torch.matmul(probabilities.to(v.dtype), v)
         outputs.append(output.transpose(1, 2).flatten(0, 1))
         sums.append(lse.transpose(1, 2).flatten(0, 1))
     if not outputs:
         return query.new_zeros(0, heads, value.shape[2]), query.new_zeros(0, heads, dtype=wide)
     return torch.cat(outputs), torch.cat(sums) if need_lse else query.new_zeros(0, heads, dtype=wide)
+
+
+def _fused_options(run: _Run, scoring: Scoring, like: Tensor) -> dict[str, object]:
+    """How torch's fused call for CPU is told what a run does to its scores."""
+    square = scoring.is_causal_square(run.query_length, run.key_length)
+    mask = None if square else scoring.attn_mask(run.query_length, run.key_length, like)
+    return {"is_causal": square, "attn_mask": mask}
 
 
 def _fused_on_cpu(query: Tensor, value: Tensor, scoring: Scoring) -> bool:
@@ -201,22 +205,23 @@ def _prefers_products(run: _Run) -> bool:
 
 
 def _attend_by_products(
-    query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, scale: float
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float
 ) -> Tensor:
     """``[n, H, L, D]`` to ``[n * Lq, H, D]``, row by row of the run so that the scores stay small."""
     outputs = []
-    for q, k, v in zip(query.contiguous(), key.contiguous(), value.contiguous(), strict=True):
-        if bias is None:
+    rows = zip(query.contiguous(), key.contiguous(), value.contiguous(), strict=True)
+    for row, (q, k, v) in enumerate(rows):
+        if mask is None:
             scores = torch.baddbmm(q.new_zeros(1, 1, 1), q, k.transpose(1, 2), beta=0.0, alpha=scale)
         else:
-            scores = torch.baddbmm(bias[0], q, k.transpose(1, 2), alpha=scale)
+            added = mask[row if mask.shape[0] > 1 else 0]
+            scores = torch.baddbmm(added, q, k.transpose(1, 2), alpha=scale)
         outputs.append(torch.bmm(torch.softmax(scores, dim=-1), v).transpose(0, 1))
     return torch.cat(outputs)
 
 
 @torch.library.register_fake("oxiformers::ragged_attention", lib=_library)
-def _(query, key, value, query_lengths, key_lengths, *options):  # type: ignore[no-untyped-def]
-    need_lse = options[-1]
+def _(query, key, value, query_lengths, key_lengths, seed, need_lse, *terms):  # type: ignore[no-untyped-def]
     wide = torch.promote_types(query.dtype, torch.float32)
     return (
         query.new_empty(query.shape[0], query.shape[1], value.shape[2]),
@@ -234,44 +239,34 @@ def _ragged_attention_backward(
     lse: Tensor,
     query_lengths: Tensor,
     key_lengths: Tensor,
-    distance_bias: Tensor | None,
-    alibi_slopes: Tensor | None,
-    bias: Tensor | None,
     seed: Tensor | None,
-    causal: bool,
-    scale: float,
-    left: int,
-    right: int,
-    softcap: float,
-    dropout: float,
-    table_grad: bool,
-    bias_grad: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    scoring = _scoring(distance_bias, alibi_slopes, bias, causal, scale, left, right, softcap, dropout)
-    heads = query.shape[1]
+    wanted: list[bool],
+    *terms: object,
+) -> tuple[Tensor, ...]:
+    whole = Scoring._make(terms)
+    heads, scale = query.shape[1], whole.factor(query.shape[2])
     query_grad, key_grad, value_grad = torch.zeros_like(query), torch.zeros_like(key), torch.zeros_like(value)
-    of_table = torch.zeros_like(distance_bias if distance_bias is not None else query[:0])
-    of_bias = torch.zeros_like(bias if bias is not None else query[:0])
-    fused = seed is None and not table_grad and not bias_grad and _fused_on_cpu(query, value, scoring)
+    learned = dict(zip(LEARNED, _learned_grads(query, whole, wanted), strict=True))
+    # Under the terms' own names, so that a run finds its part of them as it finds that of the terms.
+    chosen: Any = {name: learned[name] for name, is_wanted in zip(LEARNED, wanted, strict=True) if is_wanted}
+    grads = PLAIN._replace(position_index=whole.position_index, **chosen)
+    fused = seed is None and not any(wanted) and _fused_on_cpu(query, value, whole)
     for run in _runs(query_lengths, key_lengths):
         if run.key_length == 0:
             continue
         q, out, out_grad = run.query(query), run.query(output), run.query(grad)
         k, v = _expand_heads(run.key(key), heads), _expand_heads(run.key(value), heads)
         run_lse = _view(lse.unsqueeze(-1), run.query_start, run.rows, run.query_length).squeeze(-1)
+        scoring = run.scoring(whole)
         if fused:
-            square = scoring.is_causal_square(run.query_length, run.key_length)
-            mask = None if square else _mask(run, scoring, query)
             dq, dk, dv = _aten._scaled_dot_product_flash_attention_for_cpu_backward(
-                out_grad, q, k, v, out, run_lse, 0.0, square, attn_mask=mask, scale=scale
+                out_grad, q, k, v, out, run_lse, 0.0, **_fused_options(run, scoring, query), scale=scale
             )
         else:
             scores = _scores(q, k, scoring)
             wide = scores.dtype
-            probabilities = torch.exp(
-                _add(scores, _mask(run, scoring, query)) - run_lse.to(wide).unsqueeze(-1)
-            )
-            kept = None if seed is None else _kept(run, heads, seed, dropout, probabilities)
+            probabilities = torch.exp(_add(scores, scoring, query) - run_lse.to(wide).unsqueeze(-1))
+            kept = None if seed is None else _kept(run, heads, seed, whole.dropout, probabilities)
             dv = torch.matmul(
                 (probabilities if kept is None else probabilities * kept).transpose(-1, -2), out_grad.to(wide)
             )
@@ -280,26 +275,31 @@ def _ragged_attention_backward(
                 dp = dp * kept
             mean = (out_grad.to(wide) * out.to(wide)).sum(-1, keepdim=True)
             ds = probabilities * (dp - mean)
-            if table_grad:
-                _add_table_grad(of_table, ds.sum(0))
-            if bias_grad:
-                own = run.pairs(of_bias)
-                own += ds.sum_to_size(own.shape).to(own.dtype)
-            if softcap:
-                ds = ds * (1.0 - (scores / softcap).square())
+            own = run.scoring(grads)
+            _add_bias_grads(own, ds)
+            if scoring.softcap:
+                ds = ds * (1.0 - (scores / scoring.softcap).square())
+            _set_product_grads(own, ds, scale)
             dq = torch.matmul(ds, k.to(wide)) * scale
             dk = torch.matmul(ds.transpose(-1, -2), q.to(wide)) * scale
         run.query(query_grad).copy_(dq)
         run.key(key_grad).copy_(_sum_groups(dk, key.shape[1]))
         run.key(value_grad).copy_(_sum_groups(dv, value.shape[1]))
-    return query_grad, key_grad, value_grad, of_table, of_bias
+    return query_grad, key_grad, value_grad, *learned.values()
+
+
+def _learned_grads(query: Tensor, scoring: Scoring, wanted: list[bool]) -> list[Tensor]:
+    """Zeros for the gradient of every learned term; empty where it is not wanted."""
+    return [
+        torch.zeros_like(getattr(scoring, name)) if is_wanted else query.new_zeros(0)
+        for name, is_wanted in zip(LEARNED, wanted, strict=True)
+    ]
 
 
 @torch.library.register_fake("oxiformers::ragged_attention_backward", lib=_library)
-def _(grad, query, key, value, output, lse, query_lengths, key_lengths, *options):  # type: ignore[no-untyped-def]
-    distance_bias, _, bias = options[:3]
-    table, dense = (query[:0] if tensor is None else tensor for tensor in (distance_bias, bias))
-    return tuple(torch.empty_like(tensor) for tensor in (query, key, value, table, dense))
+def _(grad, query, key, value, output, lse, query_lengths, key_lengths, seed, wanted, *terms):  # type: ignore[no-untyped-def]
+    sides = (torch.empty_like(side) for side in (query, key, value))
+    return *sides, *_learned_grads(query, Scoring._make(terms), wanted)
 
 
 def _sum_groups(grad: Tensor, heads: int) -> Tensor:
@@ -307,32 +307,58 @@ def _sum_groups(grad: Tensor, heads: int) -> Tensor:
     return grad if grad.shape[1] == heads else grad.unflatten(1, (heads, -1)).sum(2)
 
 
+def _add_bias_grads(grads: Scoring, scores_grad: Tensor) -> None:
+    """Adds the gradient of a run's scores ``[rows, H, Lq, Lk]`` to those of its biases."""
+    if grads.distance_bias is not None:
+        _add_table_grad(grads.distance_bias, scores_grad.sum(0))
+    if grads.bias is not None:
+        grads.bias.add_(scores_grad.sum_to_size(grads.bias.shape))
+
+
 def _add_table_grad(table_grad: Tensor, scores_grad: Tensor) -> None:
     """Adds the gradient of ``[H, Lq, Lk]`` scores to their bias by distance, the inverse of distance_bias_matrix."""
-    _, query_length, key_length = scores_grad.shape
-    reach = (table_grad.shape[1] - 1) // 2
-    index = distances(query_length, key_length, scores_grad.device).clamp(-reach, reach) + reach
+    distance = distances(scores_grad.shape[1], scores_grad.shape[2], scores_grad.device)
+    index = clamped(distance, table_grad.shape[1])
     table_grad.index_add_(1, index.flatten(), scores_grad.flatten(1).to(table_grad.dtype))
 
 
+def _set_product_grads(grads: Scoring, scores_grad: Tensor, scale: float) -> None:
+    """Spreads the gradient of a run's scaled products ``[rows, H, Lq, Lk]`` over the products with positions."""
+    if grads.position_index is None:
+        return
+    index = grads.positions(*scores_grad.shape[2:])
+    sides = (
+        (grads.content_to_position, scores_grad, index),
+        (grads.position_to_content, scores_grad.transpose(2, 3), index.t()),
+    )
+    for grad, of_pairs, positions in sides:
+        if grad is not None:
+            # Summed in the wide dtype: many pairs share a position.
+            total = of_pairs.new_zeros(*of_pairs.shape[:3], grad.shape[-1])
+            total.scatter_add_(-1, positions.expand_as(of_pairs), of_pairs)
+            grad.transpose(1, 2).copy_(total * scale)
+
+
 def _save(ctx, inputs, output):  # type: ignore[no-untyped-def]
-    tensors, options = inputs[:9], inputs[9:-1]
-    ctx.save_for_backward(*tensors, *output)
-    ctx.options = options
+    query, key, value, query_lengths, key_lengths, seed, _, *terms = inputs
+    tensors = [term if isinstance(term, Tensor) else None for term in terms]
+    ctx.save_for_backward(query, key, value, *output, query_lengths, key_lengths, seed, *tensors)
+    ctx.terms = [None if isinstance(term, Tensor) else term for term in terms]
     ctx.set_materialize_grads(True)
     ctx.mark_non_differentiable(output[1])
 
 
 def _backward(ctx, grad, _):  # type: ignore[no-untyped-def]
-    query, key, value, *scoring, output, lse = ctx.saved_tensors
-    table_grad, bias_grad = ctx.needs_input_grad[5], ctx.needs_input_grad[7]
-    of_query, of_key, of_value, of_table, of_bias = torch.ops.oxiformers.ragged_attention_backward(
-        grad.contiguous(), query, key, value, output, lse, *scoring, *ctx.options, table_grad, bias_grad
+    # Asked for once: under checkpointing each time computes them again.
+    saved = ctx.saved_tensors
+    inputs, tensors = saved[:8], saved[8:]
+    terms = [term if tensor is None else tensor for term, tensor in zip(ctx.terms, tensors, strict=True)]
+    needed = dict(zip(Scoring._fields, ctx.needs_input_grad[7:], strict=True))
+    of_query, of_key, of_value, *learned = torch.ops.oxiformers.ragged_attention_backward(
+        grad.contiguous(), *inputs, [needed[name] for name in LEARNED], *terms
     )
-    return (
-        of_query, of_key, of_value, None, None, of_table if table_grad else None, None,
-        of_bias if bias_grad else None, *[None] * 8,
-    )  # fmt: skip
+    grads = {name: grad for name, grad in zip(LEARNED, learned, strict=True) if needed[name]}
+    return of_query, of_key, of_value, *[None] * 4, *map(grads.get, Scoring._fields)
 
 
 torch.library.register_autograd("oxiformers::ragged_attention", _backward, setup_context=_save, lib=_library)
@@ -359,12 +385,9 @@ def ragged_attention(
     """
     seed = torch.randint(2**62, (), dtype=torch.int64) if scoring.dropout > 0.0 else None
     need_lse = torch.is_grad_enabled() and any(
-        tensor is not None and tensor.requires_grad
-        for tensor in (query, key, value, scoring.distance_bias, scoring.bias)
+        isinstance(term, Tensor) and term.requires_grad for term in (query, key, value, *scoring)
     )
-    left, right = (-1, -1) if scoring.window is None else scoring.window
     output: Tensor = torch.ops.oxiformers.ragged_attention(
-        query, key, value, query_lengths, key_lengths, scoring.distance_bias, scoring.alibi_slopes, scoring.bias,
-        seed, scoring.causal, scoring.factor(query.shape[-1]), left, right, scoring.softcap, scoring.dropout, need_lse,
-    )[0]  # fmt: skip
+        query, key, value, query_lengths, key_lengths, seed, need_lse, *scoring
+    )[0]
     return output

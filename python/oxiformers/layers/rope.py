@@ -22,13 +22,13 @@ def rotate(query: Tensor, key: Tensor, rotation: Rotation) -> tuple[Tensor, Tens
     if not may_fuse(query):
         return apply_rotary(query, rotation), apply_rotary(key, rotation)
     cos, sin = rotation
-    turned, turned_key = apply_rope(query, key, cos.squeeze(-2), sin.squeeze(-2))
-    assert turned_key is not None
-    return turned, turned_key
+    rotated, rotated_key = apply_rope(query, key, cos.squeeze(-2), sin.squeeze(-2))
+    assert rotated_key is not None
+    return rotated, rotated_key
 
 
 def apply_rotary(tensor: Tensor, rotation: Rotation) -> Tensor:
-    """Turns each pair (i, i + D / 2) of ``[..., H, D]`` queries or keys by its token's angle."""
+    """Rotates each pair (i, i + D / 2) of ``[..., H, D]`` queries or keys by its token's angle."""
     cos, sin = rotation
     first, second = tensor.chunk(2, dim=-1)
     return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
@@ -42,17 +42,14 @@ class RotaryEmbedding(nn.Module):
 
     Args:
         parameters: a config's ``rope_parameters`` in standard form.
-        size: D, how many dimensions of a head are turned.
+        size: D, how many dimensions of a head are rotated.
         max_positions: the config's max_position_embeddings.
     """
 
     def __init__(self, parameters: dict[str, Any], size: int, max_positions: int) -> None:
         super().__init__()
         if size % 2:
-            raise ConfigError(
-                f"head_dim: rotary positions need an even size, got {size}",
-                key="head_dim", expected="an even number", actual=str(size),
-            )  # fmt: skip
+            raise ConfigError.mismatch("head_dim", "an even number, for rotary positions", size)
         self.kind: str = parameters["rope_type"]
         self._wanted = _Wanted(parameters, size, max_positions)
         # A meta-device context must not catch these.
@@ -61,7 +58,13 @@ class RotaryEmbedding(nn.Module):
                 self.long_frequencies = _longrope_frequencies(self._wanted, "long_factor")
             self.frequencies, self.attention_factor = _KINDS[self.kind](self._wanted)
 
-    def forward(self, positions: Tensor, dtype: torch.dtype) -> Rotation:
+    def forward(self, x: Tensor, position_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Positions ``[B, S]`` to cosine and sine ``[B, S, D]`` in the dtype of ``x``, as transformers' layers take
+        them."""
+        cos, sin = self.rotation(position_ids, x.dtype)
+        return torch.cat((cos, cos), -1).squeeze(-2), torch.cat((sin, sin), -1).squeeze(-2)
+
+    def rotation(self, positions: Tensor, dtype: torch.dtype) -> Rotation:
         """Positions ``[...]`` (of any layout) to cosine and sine ``[..., 1, D / 2]``."""
         frequencies = self._frequencies_for(positions)
         angles = positions.unsqueeze(-1).float() * frequencies
@@ -116,10 +119,10 @@ def _linear(wanted: _Wanted) -> tuple[Tensor, float]:
 
 
 def _proportional(wanted: _Wanted) -> tuple[Tensor, float]:
-    """Only the fastest share of the angles turns."""
-    turning = int(wanted.number("partial_rotary_factor", 1.0) * wanted.size // 2)
+    """Only the fastest share of the angles is rotated."""
+    rotated = int(wanted.number("partial_rotary_factor", 1.0) * wanted.size // 2)
     frequencies = _default(wanted)[0] / wanted.number("factor", 1.0)
-    frequencies[turning:] = 0.0
+    frequencies[rotated:] = 0.0
     return frequencies, 1.0
 
 
@@ -159,10 +162,8 @@ def _yarn(wanted: _Wanted) -> tuple[Tensor, float]:
 def _longrope_frequencies(wanted: _Wanted, key: str) -> Tensor:
     stretch = torch.tensor(wanted.parameters[key], dtype=torch.float32)
     if len(stretch) != wanted.size // 2:
-        raise ConfigError(
-            f"rope_parameters.{key}: expected {wanted.size // 2} numbers, one an angle, got {len(stretch)}",
-            key=f"rope_parameters.{key}", expected=f"{wanted.size // 2} numbers", actual=str(len(stretch)),
-        )  # fmt: skip
+        numbers = f"{wanted.size // 2} numbers, one an angle"
+        raise ConfigError.mismatch(f"rope_parameters.{key}", numbers, len(stretch))
     exponents = torch.arange(0, wanted.size, 2, dtype=torch.float32) / wanted.size
     frequencies: Tensor = 1.0 / (stretch * wanted.parameters["rope_theta"] ** exponents)
     return frequencies

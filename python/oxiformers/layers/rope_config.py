@@ -7,6 +7,9 @@ from typing import Any, ClassVar
 
 from oxiformers.config import Config
 from oxiformers.config_types import fits
+from oxiformers.logging import get_logger
+
+logger = get_logger(__name__)
 
 # The keys each kind of scaling cannot do without, beside rope_theta.
 REQUIRED: dict[str, tuple[str, ...]] = {
@@ -18,6 +21,14 @@ REQUIRED: dict[str, tuple[str, ...]] = {
     "longrope": ("original_max_position_embeddings", "short_factor", "long_factor"),
     "llama3": ("original_max_position_embeddings", "factor", "low_freq_factor", "high_freq_factor"),
 }
+# The further keys that each kind reads.
+OPTIONAL: dict[str, tuple[str, ...]] = {
+    "proportional": ("factor", "partial_rotary_factor"),
+    "yarn": (
+        "factor", "attention_factor", "beta_fast", "beta_slow", "mscale", "mscale_all_dim", "truncate",
+    ),
+    "longrope": ("factor", "attention_factor"),
+}  # fmt: skip
 _LISTS = ("short_factor", "long_factor")
 _NUMBERS = (
     "rope_theta",
@@ -40,7 +51,7 @@ class RotaryConfig(Config):
 
     ``rope_parameters`` (transformers 5) holds everything: ``rope_theta``, ``rope_type`` and what that type
     needs. ``rope_theta`` and ``rope_scaling`` (transformers 4) are views of it, and written too, so that both
-    read the same.
+    read the same. A config that is made with both spellings has to say the same in both.
     """
 
     default_theta: ClassVar[float] = 10_000.0
@@ -74,9 +85,7 @@ class RotaryConfig(Config):
             self.rope_parameters = {"rope_theta": self.rope_theta, **value}
 
     def check(self) -> None:
-        """Brings ``rope_parameters`` into its standard form, then checks everything."""
-        self._check_values()
-        self._complete_rope_parameters()
+        """Checks everything, ``rope_parameters`` too."""
         super().check()
         self._check_rope_parameters()
 
@@ -88,8 +97,29 @@ class RotaryConfig(Config):
     def _keys(self) -> set[str]:
         return super()._keys() | {"rope_theta", "rope_scaling"}
 
-    def _complete_rope_parameters(self) -> None:
-        parameters = dict(self.rope_parameters or {})
+    def _set_others(self, values: dict[str, Any]) -> None:
+        new = self.rope_parameters
+        super()._set_others(values)
+        theta, scaling = values.get("rope_theta"), values.get("rope_scaling") or {}
+        if theta is not None and "rope_theta" in scaling and scaling["rope_theta"] != theta:
+            raise self.error("rope_theta", f"{scaling['rope_theta']}, as rope_scaling says"[:80])
+        if not new or not isinstance(new, dict) or not {"rope_theta", "rope_scaling"} & values.keys():
+            return
+        new = self._standard(new if theta is None else {"rope_theta": theta, **new})
+        old = {"rope_theta": new["rope_theta"], **scaling} if "rope_scaling" in values else dict(new)
+        if theta is not None:
+            old["rope_theta"] = theta
+        # transformers 4 reads the one spelling, transformers 5 the other.
+        if (old := self._standard(old)) != new:
+            words = f"{old}, as rope_theta and rope_scaling say"
+            raise self.error("rope_parameters", words[:200], str(new)[:200])
+        self.rope_parameters = new
+
+    def _standardize(self) -> None:
+        self.rope_parameters = self._standard(self.rope_parameters or {})
+
+    def _standard(self, given: dict[str, Any]) -> dict[str, Any]:
+        parameters = dict(given)
         kind = parameters.pop("type", None)
         kind = parameters.setdefault("rope_type", kind or "default")
         parameters.setdefault("rope_theta", self.default_theta)
@@ -99,13 +129,18 @@ class RotaryConfig(Config):
             if outside is not None:
                 parameters["original_max_position_embeddings"] = outside
             parameters.setdefault("original_max_position_embeddings", self.max_position_embeddings)
-        self.rope_parameters = parameters
+        return parameters
 
     def _check_rope_parameters(self) -> None:
         parameters = self.rope_parameters or {}
         kind = parameters["rope_type"]
         if kind not in REQUIRED:
             raise self.error("rope_parameters.rope_type", "one of " + ", ".join(sorted(REQUIRED)), repr(kind))
+        share = parameters.get("partial_rotary_factor", getattr(self, "partial_rotary_factor", None))
+        if kind != "proportional" and share not in (None, 1):
+            raise self.error(
+                "partial_rotary_factor", f"1, as all of a head is rotated for rope_type {kind!r}", str(share)
+            )
         for key in REQUIRED[kind]:
             if parameters.get(key) is None:
                 raise self.error(f"rope_parameters.{key}", f"there for rope_type {kind!r}", "absent")
@@ -119,6 +154,9 @@ class RotaryConfig(Config):
                 continue
             if not isinstance(value, list) or not all(map(_positive, value)):
                 raise self.error(f"rope_parameters.{key}", "an array of numbers above 0", repr(value)[:80])
+        known = {"rope_type", "rope_theta", "partial_rotary_factor", *REQUIRED[kind], *OPTIONAL.get(kind, ())}
+        if unused := parameters.keys() - known:
+            logger.warning("rope_parameters: rope_type %r does not use %s", kind, ", ".join(sorted(unused)))
         # Logarithms of these are divided by.
         for above_one, needed in (("rope_theta", "yarn"), ("original_max_position_embeddings", "longrope")):
             if kind == needed and parameters[above_one] <= 1:

@@ -8,18 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from oxiformers.config import Config
-from oxiformers.layers.activations import activation
-from oxiformers.layers.cached_attention import CacheStep, attend_after
-from oxiformers.layers.cross_attention import CrossStep
-from oxiformers.layers.layout import Layout
+from oxiformers.layers.activations import activation, finite
+from oxiformers.layers.context import ForwardContext
 from oxiformers.layers.linear import Linear
 from oxiformers.layers.mlp import gated
 from oxiformers.layers.norm import RMSNorm
+from oxiformers.layers.part import Part
 from oxiformers.layers.scoring import Scoring
 from oxiformers_kernels.attention import relative_buckets
-
-BlockOutput = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
-"""The tokens, the bias by distance, and the probabilities of self- and of cross-attention (or None)."""
 
 
 class T5LayerNorm(RMSNorm):
@@ -53,7 +49,7 @@ class T5FeedForward(nn.Module):
         return output
 
 
-class T5NamesAttention(nn.Module):
+class T5NamesAttention(Part):
     """Attention whose scores are not scaled, with a learned bias by distance in self-attention.
 
     Args:
@@ -61,12 +57,20 @@ class T5NamesAttention(nn.Module):
         layer_index: among the layers of the stack.
         has_bias: this layer owns the bias, which the layers after it share.
         causal: a token sees those before it only.
+        reads_encoder: keys and values are those of an encoder's tokens.
     """
 
     def __init__(
-        self, config: Config, layer_index: int, *, has_bias: bool = False, causal: bool = False
+        self,
+        config: Config,
+        layer_index: int,
+        *,
+        has_bias: bool = False,
+        causal: bool = False,
+        reads_encoder: bool = False,
     ) -> None:
         super().__init__()
+        self.reads_encoder = reads_encoder
         inner = config.num_heads * config.d_kv
         self.layer_index, self.heads, self.causal = layer_index, config.num_heads, causal
         self.buckets: int = config.relative_attention_num_buckets
@@ -76,6 +80,7 @@ class T5NamesAttention(nn.Module):
         self.k = Linear(config.d_model, inner, bias=False)
         self.v = Linear(config.d_model, inner, bias=False)
         self.o = Linear(inner, config.d_model, bias=False)
+        self.has_relative_attention_bias = has_bias
         if has_bias:
             self.relative_attention_bias = nn.Embedding(self.buckets, self.heads)
 
@@ -88,26 +93,26 @@ class T5NamesAttention(nn.Module):
         table: Tensor = self.relative_attention_bias(buckets).t()
         return table
 
-    def forward(
-        self, hidden: Tensor, layout: Layout, table: Tensor, step: CacheStep | None
-    ) -> tuple[Tensor, Tensor | None]:
-        """Self-attention: ``[..., D]`` to the same, and probabilities where the layout is rectangular."""
-        query, key, value = (self._split(proj(hidden)) for proj in (self.q, self.k, self.v))
+    def run(self, hidden: Tensor, context: ForwardContext, *shared: Any) -> Any:
+        """``[..., D]`` to the same, and attention weights.
+
+        Args:
+            *shared: the encoder's tokens, and the bias by distance of self-attention (None in cross-attention).
+        """
+        states, table = (*shared, None, None)[:2]
         dropout = self.dropout if self.training else 0.0
         scoring = Scoring(causal=self.causal, scale=1.0, distance_bias=table, dropout=dropout)
-        output, weights = attend_after(step, self.layer_index, query, key, value, layout, scoring)
+        query, key, value = self._split(self.q(hidden)), None, None
+        source = states if self.reads_encoder else hidden
+        if source is not None:
+            key, value = self._split(self.k(source)), self._split(self.v(source))
+        if self.reads_encoder:
+            output, weights = context.attend_to_encoder(self.layer_index, query, key, value, scoring)
+        else:
+            assert key is not None
+            assert value is not None
+            output, weights = context.attend(self.layer_index, query, key, value, scoring)
         return self.o(output.flatten(-2)), weights
-
-    def across(self, hidden: Tensor, states: Tensor | None, cross: CrossStep) -> tuple[Tensor, Tensor | None]:
-        """Cross-attention of ``[..., D]`` to the encoder's tokens; ``states`` are cross.states."""
-        query, dropout = self._split(self.q(hidden)), self.dropout if self.training else 0.0
-        key = value = None
-        if states is not None:
-            key, value = self._split(self.k(states)), self._split(self.v(states))
-        scoring = Scoring(scale=1.0, dropout=dropout)
-        output, weights = cross.attend(self.layer_index, query, key, value, scoring)
-        projected: Tensor = self.o(output.flatten(-2))
-        return projected, weights
 
     def _split(self, tensor: Tensor) -> Tensor:
         split: Tensor = tensor.unflatten(-1, (self.heads, -1))
@@ -129,7 +134,7 @@ class T5CrossAttentionLayer(nn.Module):
 
     def __init__(self, config: Config, layer_index: int) -> None:
         super().__init__()
-        self.EncDecAttention = T5NamesAttention(config, layer_index)
+        self.EncDecAttention = T5NamesAttention(config, layer_index, reads_encoder=True)
         self.layer_norm = T5LayerNorm(config.d_model, config.layer_norm_epsilon)
         self.dropout = nn.Dropout(config.dropout_rate)
 
@@ -144,7 +149,7 @@ class T5FeedForwardLayer(nn.Module):
         self.dropout = nn.Dropout(config.dropout_rate)
 
 
-class T5Block(nn.Module):
+class T5Block(Part):
     """One layer of the encoder or, with cross-attention, of the decoder."""
 
     def __init__(self, config: Config, layer_index: int) -> None:
@@ -154,35 +159,23 @@ class T5Block(nn.Module):
             parts.append(T5CrossAttentionLayer(config, layer_index))
         self.layer = nn.ModuleList([*parts, T5FeedForwardLayer(config)])
 
-    def forward(
-        self,
-        hidden: Tensor,
-        layout: Layout,
-        table: Tensor | None,
-        step: CacheStep | None,
-        states: Tensor | None,
-        cross: CrossStep | None,
-    ) -> BlockOutput:
-        """``[..., D]`` to the same; ``table`` is None in the first layer, which makes it for the others."""
+    def run(self, hidden: Tensor, context: ForwardContext, *shared: Any) -> Any:
+        """``[..., D]`` to the same, attention weights, those of cross-attention, and the bias by distance.
+
+        Args:
+            *shared: the encoder's tokens, and the bias: None in the first layer, which makes it for the others.
+        """
+        states, table = (*shared, None, None)[:2]
         part: Any = self.layer[0]
-        if table is None:
+        if table is None and part.SelfAttention.has_relative_attention_bias:
             table = part.SelfAttention.distance_bias()
-        attended, weights = part.SelfAttention(part.layer_norm(hidden), layout, table, step)
-        hidden = _finite(hidden + part.dropout(attended))
+        attended, weights = part.SelfAttention(part.layer_norm(hidden), context, states, table)
+        hidden = finite(hidden + part.dropout(attended))
         cross_weights = None
-        if cross is not None:
+        if context.reads_encoder:
             part = self.layer[1]
-            attended, cross_weights = part.EncDecAttention.across(part.layer_norm(hidden), states, cross)
-            hidden = _finite(hidden + part.dropout(attended))
+            attended, cross_weights = part.EncDecAttention(part.layer_norm(hidden), context, states, None)
+            hidden = finite(hidden + part.dropout(attended))
         part = self.layer[-1]
-        hidden = _finite(hidden + part.dropout(part.DenseReluDense(part.layer_norm(hidden))))
-        return hidden, table, weights, cross_weights
-
-
-def _finite(hidden: Tensor) -> Tensor:
-    """Float16 without infinities, which T5's activations, trained in bfloat16, would reach."""
-    if hidden.dtype is not torch.float16:
-        return hidden
-    largest = torch.finfo(hidden.dtype).max
-    bound = torch.where(hidden.isinf().any(), largest - 1000, largest)
-    return hidden.clamp(min=-bound, max=bound)
+        hidden = finite(hidden + part.dropout(part.DenseReluDense(part.layer_norm(hidden))))
+        return hidden, weights, cross_weights, table

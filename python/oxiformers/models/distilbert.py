@@ -10,22 +10,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from oxiformers.config import Config
+from oxiformers.config_types import Layers, NonNegative, Probability
 from oxiformers.layers.activations import ACTIVATIONS, activation
-from oxiformers.layers.door import Door, ForwardOptions
+from oxiformers.layers.context import EncoderOptions, ForwardContext
 from oxiformers.layers.embedding import TextEmbeddings, interleaved_sinusoids
-from oxiformers.layers.encoder import EncoderStack, self_attention
-from oxiformers.layers.layout import Layout
 from oxiformers.layers.linear import Linear
 from oxiformers.layers.norm import LayerNorm
+from oxiformers.layers.part import Part
+from oxiformers.layers.scoring import PLAIN, Scoring
 from oxiformers.models.base import PreTrainedModel
-from oxiformers.models.heads import (
-    EncoderHead,
-    MaskedLM,
-    QuestionAnswering,
-    SequenceClassification,
-    TokenClassification,
-)
+from oxiformers.models.encoder import Encoder
+from oxiformers.models.heads import MaskedLM, QuestionAnswering, SequenceClassification, TokenClassification
 from oxiformers.models.outputs import BaseModelOutput
+from oxiformers.models.stack import LayerStack
 
 _EPS = 1e-12
 
@@ -44,16 +41,16 @@ class DistilBertConfig(Config):
     vocab_size: int = 30522
     max_position_embeddings: int = 512
     sinusoidal_pos_embds: bool = False
-    n_layers: int = 6
+    n_layers: Layers = 6
     n_heads: int = 12
     dim: int = 768
     hidden_dim: int = 3072
-    dropout: float = 0.1
-    attention_dropout: float = 0.1
+    dropout: Probability = 0.1
+    attention_dropout: Probability = 0.1
     activation: str = "gelu"
-    initializer_range: float = 0.02
-    qa_dropout: float = 0.1
-    seq_classif_dropout: float = 0.2
+    initializer_range: NonNegative = 0.02
+    qa_dropout: Probability = 0.1
+    seq_classif_dropout: Probability = 0.2
     pad_token_id: int | None = 0
 
     def validate(self) -> None:
@@ -62,26 +59,27 @@ class DistilBertConfig(Config):
             raise self.error("activation", "one of " + ", ".join(sorted(ACTIVATIONS)))
 
 
-class DistilBertSelfAttention(nn.Module):
+class DistilBertSelfAttention(Part):
     """Attention with its output projection."""
 
-    def __init__(self, config: DistilBertConfig) -> None:
+    arguments: ClassVar[tuple[str, ...]] = ("attention_mask", "head_mask", "output_attentions")
+
+    def __init__(self, config: DistilBertConfig, layer_index: int) -> None:
         super().__init__()
-        self.heads = config.n_heads
+        self.layer_index, self.heads = layer_index, config.n_heads
         self.q_lin = Linear(config.dim, config.dim)
         self.k_lin = Linear(config.dim, config.dim)
         self.v_lin = Linear(config.dim, config.dim)
         self.out_lin = Linear(config.dim, config.dim)
         self.dropout = nn.Dropout(config.attention_dropout)
 
-    def forward(
-        self, queries: Tensor, hidden: Tensor, layout: Layout, head_mask: Tensor | None
-    ) -> tuple[Tensor, Tensor | None]:
-        """Queries ``[..., D]`` over tokens ``[..., D]``; the attention weights or None."""
-        dropout = self.dropout.p if self.training else 0.0
-        query, key, value = self.q_lin(queries), self.k_lin(hidden), self.v_lin(hidden)
-        attended, weights = self_attention(query, key, value, self.heads, layout, head_mask, dropout)
-        return self.out_lin(attended), weights
+    def run(self, hidden: Tensor, context: ForwardContext, *shared: Any) -> Any:
+        """``[..., D]`` to the same, and attention weights."""
+        read = self.q_lin(context.queries(hidden)), self.k_lin(hidden), self.v_lin(hidden)
+        query, key, value = (tensor.unflatten(-1, (self.heads, -1)) for tensor in read)
+        scoring = Scoring(dropout=self.dropout.p) if self.training else PLAIN
+        output, weights = context.attend(self.layer_index, query, key, value, scoring)
+        return self.out_lin(output.flatten(-2)), weights
 
 
 class FFN(nn.Module):
@@ -94,29 +92,44 @@ class FFN(nn.Module):
         self.activation = activation(config.activation, "activation")
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, hidden: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """``[..., D]`` to the same."""
-        return self.dropout(self.lin2(self.lin1(hidden, self.activation)))  # type: ignore[no-any-return]
+        return self.dropout(self.lin2(self.lin1(input, self.activation)))  # type: ignore[no-any-return]
 
 
-class TransformerBlock(nn.Module):
+class TransformerBlock(Part):
     """Attention and a feed-forward network, each normalised after its residual."""
 
-    def __init__(self, config: DistilBertConfig) -> None:
+    arguments: ClassVar[tuple[str, ...]] = ("attn_mask", "head_mask", "output_attentions")
+
+    def __init__(self, config: DistilBertConfig, layer_index: int) -> None:
         super().__init__()
-        self.attention = DistilBertSelfAttention(config)
+        self.attention = DistilBertSelfAttention(config, layer_index)
         self.sa_layer_norm = LayerNorm(config.dim, eps=_EPS)
         self.ffn = FFN(config)
         self.output_layer_norm = LayerNorm(config.dim, eps=_EPS)
 
-    def forward(
-        self, hidden: Tensor, layout: Layout, head_mask: Tensor | None = None, queries: Tensor | None = None
-    ) -> tuple[Tensor, Tensor | None]:
-        """Queries (the tokens, if None) ``[..., D]`` to the same; the attention weights or None."""
-        queries = hidden if queries is None else queries
-        attended, weights = self.attention(queries, hidden, layout, head_mask)
-        hidden = self.sa_layer_norm(attended, queries)
+    def run(self, hidden: Tensor, context: ForwardContext, *shared: Any) -> Any:
+        """``[..., D]`` to the same, and attention weights."""
+        attended, weights = self.attention(hidden, context)
+        hidden = self.sa_layer_norm(attended, context.queries(hidden))
         return self.output_layer_norm(self.ffn(hidden), hidden), weights
+
+    def alone(self, result: Any, asked: dict[str, Any]) -> Any:
+        """The attention weights where they are asked for, then the tokens."""
+        return (result[1], result[0]) if asked.get("output_attentions") else (result[0],)
+
+
+class Transformer(LayerStack):
+    """The layers."""
+
+    arguments: ClassVar[tuple[str, ...]] = (
+        "attn_mask", "head_mask", "output_attentions", "output_hidden_states", "return_dict",
+    )  # fmt: skip
+
+    def alone(self, result: Any, asked: dict[str, Any]) -> Any:
+        """A tuple, unless return_dict asks for an output."""
+        return super().alone(result, asked | {"return_dict": bool(asked.get("return_dict"))})
 
 
 class DistilBertPreTrainedModel(PreTrainedModel):
@@ -124,6 +137,7 @@ class DistilBertPreTrainedModel(PreTrainedModel):
 
     config_class = DistilBertConfig
     base_model_prefix = "distilbert"
+    supported: ClassVar[Mapping[str, Any]] = {"is_decoder": False, "add_cross_attention": False}
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
@@ -132,8 +146,12 @@ class DistilBertPreTrainedModel(PreTrainedModel):
             table.copy_(interleaved_sinusoids(*table.shape))
 
 
-class DistilBertModel(DistilBertPreTrainedModel):
-    """The encoder."""
+class DistilBertModel(DistilBertPreTrainedModel, Encoder):
+    """Embeddings and layers."""
+
+    output_class = BaseModelOutput
+    layers_name = "transformer"
+    input_embedding = "embeddings.word_embeddings"
 
     def __init__(self, config: DistilBertConfig) -> None:
         super().__init__(config)
@@ -146,135 +164,86 @@ class DistilBertModel(DistilBertPreTrainedModel):
             dropout=config.dropout,
             padding_id=config.pad_token_id,
         )
-        self.transformer = EncoderStack(TransformerBlock(config) for _ in range(config.n_layers))
+        self.transformer = Transformer(TransformerBlock(config, index) for index in range(config.n_layers))
+        self.position_limit = config.max_position_embeddings
         self.post_init()
 
-    def forward(
+    def embed(
         self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        **options: Unpack[ForwardOptions],
-    ) -> BaseModelOutput | tuple[Any, ...]:
-        """Tokens ``[B, S]`` to ``[B, S, D]``."""
-        door = Door(self.config, options, input_ids, attention_mask, inputs_embeds)
-        inputs = map(door.enter, (input_ids, None, position_ids, inputs_embeds))
-        encoded = self.transformer(self.embeddings(*inputs, door.layout), door)
-        output = BaseModelOutput(
-            last_hidden_state=door.leave(encoded.last),
-            hidden_states=door.leave_states(encoded.hidden_states),
-            attentions=door.leave_attentions(encoded.attentions),
-        )
-        return output if door.return_dict else output.to_tuple()
-
-
-class _WithoutTokenTypes(EncoderHead):
-    """The forward of heads that predict from labels."""
-
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        labels: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        **options: Unpack[ForwardOptions],
-    ) -> Any:
-        """As that of the head, without token_type_ids."""
-        return super().forward(
-            input_ids, attention_mask, None, position_ids, inputs_embeds, labels, **options
-        )
-
-
-class DistilBertForMaskedLM(_WithoutTokenTypes, MaskedLM, DistilBertPreTrainedModel):  # type: ignore[misc]
-    """DistilBERT that fills in masked words."""
-
-    tied: ClassVar[Mapping[str, str]] = {
-        "vocab_projector.weight": "distilbert.embeddings.word_embeddings.weight"
-    }
-
-    def __init__(self, config: DistilBertConfig) -> None:
-        super().__init__(config)
-        self.distilbert = DistilBertModel(config)
-        self.activation = activation(config.activation, "activation")
-        self.vocab_transform = Linear(config.dim, config.dim)
-        self.vocab_layer_norm = LayerNorm(config.dim, eps=_EPS)
-        self.vocab_projector = Linear(config.dim, config.vocab_size)
-        self.post_init()
-
-    def score(self, hidden: Tensor) -> Tensor:
-        """``[..., D]`` to ``[..., vocabulary]``."""
-        hidden = self.vocab_layer_norm(self.vocab_transform(hidden, self.activation))
-        return self.vocab_projector(hidden)  # type: ignore[no-any-return]
-
-
-class DistilBertForSequenceClassification(  # type: ignore[misc]
-    _WithoutTokenTypes, SequenceClassification, DistilBertPreTrainedModel
-):
-    """DistilBERT with a classifier of the first token."""
-
-    reads_first_column = True
-
-    def __init__(self, config: DistilBertConfig) -> None:
-        super().__init__(config)
-        self.distilbert = DistilBertModel(config)
-        self.pre_classifier = Linear(config.dim, config.dim)
-        self.classifier = Linear(config.dim, config.num_labels)
-        self.dropout = nn.Dropout(config.seq_classif_dropout)
-        self.post_init()
-
-    def score(self, encoded: Any, layout: Layout) -> Tensor:
-        """The first token of ``[..., D]`` to ``[B, labels]``."""
-        first = self.pre_classifier(layout.first(encoded.last_hidden_state), F.relu)
-        return self.classifier(self.dropout(first))  # type: ignore[no-any-return]
-
-
-class DistilBertForTokenClassification(  # type: ignore[misc]
-    _WithoutTokenTypes, TokenClassification, DistilBertPreTrainedModel
-):
-    """DistilBERT with a classifier of every token."""
-
-    def __init__(self, config: DistilBertConfig) -> None:
-        super().__init__(config)
-        self.distilbert = DistilBertModel(config)
-        self.dropout = nn.Dropout(config.dropout)
-        self.classifier = Linear(config.dim, config.num_labels)
-        self.post_init()
-
-
-class DistilBertForQuestionAnswering(QuestionAnswering, DistilBertPreTrainedModel):
-    """DistilBERT that finds the span which answers a question."""
-
-    def __init__(self, config: DistilBertConfig) -> None:
-        super().__init__(config)
-        self.distilbert = DistilBertModel(config)
-        self.dropout = nn.Dropout(config.qa_dropout)
-        self.qa_outputs = Linear(config.dim, config.num_labels)
-        self.post_init()
-
-    def score(self, hidden: Tensor) -> Tensor:
-        """``[..., D]`` to ``[..., 2]``."""
-        return super().score(self.dropout(hidden))
+        input_ids: Tensor | None,
+        inputs_embeds: Tensor | None,
+        token_type_ids: Tensor | None,
+        positions: Tensor,
+    ) -> Tensor:
+        """Tokens and positions, added up and normalised."""
+        embedded: Tensor = self.embeddings(input_ids, None, positions, inputs_embeds)
+        return embedded
 
     def forward(  # type: ignore[override]
         self,
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
-        start_positions: Tensor | None = None,
-        end_positions: Tensor | None = None,
         position_ids: Tensor | None = None,
-        **options: Unpack[ForwardOptions],
+        **options: Unpack[EncoderOptions],
     ) -> Any:
-        """As that of the head, without token_type_ids."""
-        return super().forward(
-            input_ids,
-            attention_mask,
-            None,
-            position_ids,
-            inputs_embeds,
-            start_positions,
-            end_positions,
-            **options,
-        )
+        """Tokens ``[B, S]`` to ``[B, S, D]``."""
+        return super().forward(input_ids, attention_mask, None, position_ids, inputs_embeds, **options)
+
+
+class DistilBertForMaskedLM(MaskedLM, DistilBertPreTrainedModel):
+    """DistilBERT that fills in masked tokens."""
+
+    model_class = DistilBertModel
+    output_embedding = "vocab_projector"
+
+    def build(self, config: DistilBertConfig) -> None:
+        """Makes ``vocab_transform``, ``vocab_layer_norm`` and ``vocab_projector``."""
+        self.activation = activation(config.activation, "activation")
+        self.vocab_transform = Linear(config.dim, config.dim)
+        self.vocab_layer_norm = LayerNorm(config.dim, eps=_EPS)
+        self.vocab_projector = Linear(config.dim, config.vocab_size)
+
+    def logits_of(self, hidden: Tensor) -> Tensor:
+        """``[..., D]`` to ``[..., vocabulary]``."""
+        hidden = self.vocab_layer_norm(self.vocab_transform(hidden, self.activation))
+        return self.vocab_projector(hidden)  # type: ignore[no-any-return]
+
+
+class DistilBertForSequenceClassification(SequenceClassification, DistilBertPreTrainedModel):
+    """DistilBERT with a classifier of the first token."""
+
+    model_class = DistilBertModel
+    head_dropout = "seq_classif_dropout"
+
+    def build(self, config: DistilBertConfig) -> None:
+        """Makes ``pre_classifier``, ``classifier`` and ``dropout``."""
+        self.pre_classifier = Linear(config.dim, config.dim)
+        super().build(config)
+
+    def logits_of(self, encoded: Any, context: ForwardContext) -> Tensor:
+        """The first token of ``[..., D]`` to ``[B, labels]``."""
+        first = self.pre_classifier(context.layout.first(encoded.last_hidden_state), F.relu)
+        return self.classifier(self.dropout(first))  # type: ignore[no-any-return]
+
+
+class DistilBertForTokenClassification(TokenClassification, DistilBertPreTrainedModel):
+    """DistilBERT with a classifier of every token."""
+
+    model_class = DistilBertModel
+    head_dropout = "dropout"
+
+
+class DistilBertForQuestionAnswering(QuestionAnswering, DistilBertPreTrainedModel):
+    """DistilBERT that finds the span which answers a question."""
+
+    model_class = DistilBertModel
+
+    def build(self, config: DistilBertConfig) -> None:
+        """Makes ``qa_outputs`` and ``dropout``."""
+        super().build(config)
+        self.dropout = nn.Dropout(config.qa_dropout)
+
+    def logits_of(self, hidden: Tensor) -> Tensor:
+        """``[..., D]`` to ``[..., 2]``."""
+        return super().logits_of(self.dropout(hidden))

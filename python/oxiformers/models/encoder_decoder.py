@@ -1,19 +1,20 @@
-"""What encoder-decoders share: how the two halves are called, and the head that predicts the next token."""
+"""What encoder-decoders share: their two stacks, how these are called, and the head that predicts the next token."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Unpack
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from oxiformers.errors import ArgumentError, InputTypeError
-from oxiformers.layers.cache import EncoderDecoderCache
-from oxiformers.layers.decoder_door import DecoderDoor, DecoderOptions
-from oxiformers.layers.inputs import check_options
+from oxiformers.errors import ArgumentError
+from oxiformers.layers.context import DecoderOptions, ForwardContext, Seq2SeqOptions
 from oxiformers.layers.layout import Layout
+from oxiformers.layers.linear import Linear
 from oxiformers.models.base import PreTrainedModel
-from oxiformers.models.decoder import may_cache, next_token_loss
+from oxiformers.models.decoder import next_token_loss
+from oxiformers.models.heads import Head
 from oxiformers.models.outputs import (
     BaseModelOutput,
     BaseModelOutputWithPastAndCrossAttentions,
@@ -21,73 +22,60 @@ from oxiformers.models.outputs import (
     Seq2SeqLMOutput,
     Seq2SeqModelOutput,
 )
+from oxiformers.models.stack import Stack
 
 
-class Seq2SeqOptions(DecoderOptions, total=False):
-    """As DecoderOptions; ``layout`` is that of the encoder's tokens.
+class Seq2SeqStack(Stack):
+    """The layers of an encoder or, where `is_decoder`, of a decoder that reads one: see Stack."""
 
-    Attributes:
-        decoder_layout: the decoder's tokens come packed, in the same order of sequences as the encoder's.
-    """
+    output_class = BaseModelOutputWithPastAndCrossAttentions
+    layers_name = "layers"
+    known_options = frozenset(DecoderOptions.__annotations__) | {"head_mask", "cross_attn_head_mask"}
 
-    decoder_layout: Layout | None
-
-
-_OPTIONS = frozenset(DecoderOptions.__annotations__) | frozenset(Seq2SeqOptions.__annotations__)
-
-
-class Seq2SeqStack(PreTrainedModel):
-    """The layers of an encoder or, where config.is_decoder, of a decoder that reads one.
-
-    Class attributes:
-        by_distance: attention depends on the distance in columns, see lay_out.
-    """
-
-    by_distance: ClassVar[bool] = False
-    gradient_checkpointing = False
-
-    def make_cache(self, past: Any, options: DecoderOptions) -> EncoderDecoderCache | None:
-        """The cache of the calls before, or a new one where the call wants one and the stack is a decoder."""
-        if past is not None and not isinstance(past, EncoderDecoderCache):
-            due, found = "an oxiformers.EncoderDecoderCache", type(past).__name__
-            raise InputTypeError(
-                f"past_key_values: expected {due}, got {found}",
-                key="past_key_values",
-                expected=due,
-                actual=found,
-            )
-        asked = options.get("use_cache")
-        wanted = self.config.use_cache if asked is None else asked
-        if past is None and self.config.is_decoder and wanted and may_cache(self, options):
-            return EncoderDecoderCache()
-        return past if self.config.is_decoder else None
-
-    def door(
+    def forward(
         self,
-        options: DecoderOptions,
-        input_ids: Tensor | None,
-        attention_mask: Tensor | None,
-        inputs_embeds: Tensor | None,
-        past: EncoderDecoderCache | None,
-        encoder_attention_mask: Tensor | None,
-    ) -> DecoderDoor:
-        """The way in and out of a call."""
-        return DecoderDoor(
-            self.config, options, input_ids, attention_mask, inputs_embeds,
-            None if past is None else past.self_attention_cache,
-            may_cache=False, by_distance=self.by_distance,
-            rectangular=encoder_attention_mask is not None and encoder_attention_mask.dim() > 2,
-        )  # fmt: skip
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        encoder_hidden_states: Tensor | None = None,
+        encoder_attention_mask: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        past_key_values: Any = None,
+        **options: Any,
+    ) -> Any:
+        """Tokens ``[B, S]`` to ``[B, S, D]``; a decoder reads encoder_hidden_states ``[B, S_encoder, D]``."""
+        read = {
+            "encoder_hidden_states": encoder_hidden_states,
+            "encoder_attention_mask": encoder_attention_mask,
+        }
+        return self.read(
+            {**options, **read},
+            input_ids,
+            attention_mask,
+            None,
+            inputs_embeds,
+            past_key_values=past_key_values,
+        )
+
+    @property
+    def reads_encoder(self) -> bool:
+        """Whether there is cross-attention: in every decoder."""
+        return self.is_decoder
 
 
 class EncoderDecoder(PreTrainedModel):
-    """An encoder, and a decoder that reads its output.
+    """An encoder and a decoder that reads its output, both of them Seq2SeqStacks.
 
-    Both are stacks. The encoder is called as ``encoder(input_ids, attention_mask, inputs_embeds=...,
-    layout=...)``; the decoder with its tokens, their mask, the encoder's output and mask, embeddings, a cache
-    and the encoder's layout.
+    Class attributes:
+        shifts_input_ids: the decoder reads input_ids, one position later, where it is given nothing.
     """
 
+    known_options = frozenset(Seq2SeqOptions.__annotations__)
+    input_embedding = "shared"
+    tied: ClassVar[Mapping[str, str]] = {
+        "encoder.embed_tokens.weight": "shared.weight",
+        "decoder.embed_tokens.weight": "shared.weight",
+    }
+    shifts_input_ids: ClassVar[bool] = False
     encoder: Any
     decoder: Any
 
@@ -110,153 +98,129 @@ class EncoderDecoder(PreTrainedModel):
         inputs_embeds: Tensor | None = None,
         decoder_inputs_embeds: Tensor | None = None,
         **options: Unpack[Seq2SeqOptions],
-    ) -> Seq2SeqModelOutput | tuple[Any, ...]:
+    ) -> Any:
         """Tokens ``[B, S]`` and the decoder's ``[B, S_decoder]`` to the decoder's ``[B, S_decoder, D]``.
 
         encoder_outputs, ``last_hidden_state`` first, take the place of input_ids; attention_mask is theirs.
         """
-        door, encoded, decoded = self.run(
-            input_ids, attention_mask, decoder_input_ids, decoder_attention_mask, encoder_outputs,
-            past_key_values, inputs_embeds, decoder_inputs_embeds, options,
-        )  # fmt: skip
-        assert decoded.last_hidden_state is not None
-        last = door.leave(decoded.last_hidden_state)
-        output = Seq2SeqModelOutput(last_hidden_state=last, **_sides(door, encoded, decoded))
-        return output if door.return_dict else output.to_tuple()
-
-    def run(
-        self,
-        input_ids: Tensor | None,
-        attention_mask: Tensor | None,
-        decoder_input_ids: Tensor | None,
-        decoder_attention_mask: Tensor | None,
-        encoder_outputs: Any,
-        past_key_values: Any,
-        inputs_embeds: Tensor | None,
-        decoder_inputs_embeds: Tensor | None,
-        options: Seq2SeqOptions,
-    ) -> tuple[DecoderDoor, BaseModelOutput, BaseModelOutputWithPastAndCrossAttentions]:
-        """The decoder's door, the encoder's output, and the decoder's as its tokens lie inside."""
-        check_options(options, _OPTIONS)
-        shown: DecoderOptions = {
-            "output_attentions": options.get("output_attentions"),
-            "output_hidden_states": options.get("output_hidden_states"),
-            "return_dict": True,
-        }
+        context, outermost = self.begin_forward(options)
+        layout = options.get("layout")
+        if self.shifts_input_ids and decoder_input_ids is None and decoder_inputs_embeds is None:
+            if input_ids is None:
+                raise ArgumentError.mismatch(
+                    "decoder_input_ids", "the decoder's tokens without input_ids", None
+                )
+            decoder_input_ids = self.shift_right(input_ids, layout)
+            context.lie_as(layout)
         if encoder_outputs is None:
-            layout = options.get("layout")
+            side = context.beside(layout, options.get("head_mask"))
             encoded = self.encoder(
-                input_ids, attention_mask, inputs_embeds=inputs_embeds, layout=layout, **shown
+                input_ids=input_ids, attention_mask=attention_mask, inputs_embeds=inputs_embeds, context=side
             )
+            self.unpack(encoded, side)
         elif isinstance(encoder_outputs, ModelOutput):
             encoded = encoder_outputs
         else:
             encoded = BaseModelOutput(*encoder_outputs)
-        decoder = self.decoder
-        past = decoder.make_cache(past_key_values, {"use_cache": options.get("use_cache")})
-        outside: DecoderOptions = {
-            **shown, "return_dict": options.get("return_dict"), "layout": options.get("decoder_layout")
-        }  # fmt: skip
-        door = decoder.door(
-            outside, decoder_input_ids, decoder_attention_mask, decoder_inputs_embeds, past, attention_mask
+        decoded = self.decoder(
+            input_ids=decoder_input_ids,
+            attention_mask=decoder_attention_mask,
+            encoder_hidden_states=encoded.last_hidden_state,
+            encoder_attention_mask=attention_mask,
+            inputs_embeds=decoder_inputs_embeds,
+            past_key_values=options.get("cache") if past_key_values is None else past_key_values,
+            encoder_layout=layout,
+            context=context,
         )
-        _check_rows(door, encoded.last_hidden_state, options.get("layout"))
-        decoded = decoder(
-            door.enter(decoder_input_ids), decoder_attention_mask, encoded.last_hidden_state, attention_mask,
-            door.enter(decoder_inputs_embeds), past, options.get("layout"),
-            **(shown | {"layout": door.layout, "use_cache": False}),
-        )  # fmt: skip
-        return door, encoded, decoded
+        output = Seq2SeqModelOutput(
+            last_hidden_state=decoded.last_hidden_state,
+            past_key_values=decoded.past_key_values,
+            decoder_hidden_states=decoded.hidden_states,
+            decoder_attentions=decoded.attentions,
+            cross_attentions=decoded.cross_attentions,
+            encoder_last_hidden_state=encoded.last_hidden_state,
+            encoder_hidden_states=encoded.hidden_states,
+            encoder_attentions=encoded.attentions,
+        )
+        return self.end_forward(output, context, outermost)
 
-
-class Seq2SeqLM(EncoderDecoder):
-    """An encoder-decoder with the logits of the next token."""
-
-    def score(self, hidden: Tensor) -> Tensor:
-        """The decoder's ``[..., D]`` to logits ``[..., vocabulary]``."""
-        raise NotImplementedError
-
-    def forward(  # type: ignore[override]
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        decoder_input_ids: Tensor | None = None,
-        decoder_attention_mask: Tensor | None = None,
-        encoder_outputs: Any = None,
-        past_key_values: Any = None,
-        inputs_embeds: Tensor | None = None,
-        decoder_inputs_embeds: Tensor | None = None,
-        labels: Tensor | None = None,
-        num_items_in_batch: int | Tensor | None = None,
-        **options: Unpack[Seq2SeqOptions],
-    ) -> Seq2SeqLMOutput | tuple[Any, ...]:
-        """As EncoderDecoder.forward, to logits ``[B, S_decoder, vocabulary]``.
-
-        Args:
-            labels: ``[B, S_decoder]``, what the decoder is to say; without decoder_input_ids they are also
-                what it reads, one place later. -100 is left out.
-            num_items_in_batch: what the sum of the losses is divided by; the number of labels by default.
-        """
-        if labels is not None and decoder_input_ids is None and decoder_inputs_embeds is None:
-            decoder_input_ids = self.shift_right(labels, options.get("decoder_layout"))
-        door, encoded, decoded = self.run(
-            input_ids, attention_mask, decoder_input_ids, decoder_attention_mask, encoder_outputs,
-            past_key_values, inputs_embeds, decoder_inputs_embeds, options,
-        )  # fmt: skip
-        assert decoded.last_hidden_state is not None
-        logits, loss = self.score(decoded.last_hidden_state), None
-        if labels is not None:
-            loss = next_token_loss(logits, door.enter_labels(labels), num_items_in_batch)
-        output = Seq2SeqLMOutput(loss=loss, logits=door.leave(logits), **_sides(door, encoded, decoded))
-        return output if door.return_dict else output.to_tuple()
-
-    def prepare_decoder_input_ids_from_labels(self, labels: Tensor) -> Tensor:
-        """Labels ``[B, S]`` to what the decoder reads: one place later, after decoder_start_token_id."""
-        return self.shift_right(labels)
-
-    def shift_right(self, labels: Tensor, layout: Layout | None = None) -> Tensor:
-        """As prepare_decoder_input_ids_from_labels; packed labels ``[T]`` with their layout.
+    def shift_right(self, tokens: Tensor, layout: Layout | None = None) -> Tensor:
+        """Tokens ``[B, S]`` (or ``[T]`` with a layout), such as labels, to what the decoder reads: one position
+        later, after decoder_start_token_id; -100 becomes pad_token_id.
 
         Raises:
             ArgumentError: the config has no decoder_start_token_id or no pad_token_id.
         """
-        start, padding = self.config.decoder_start_token_id, self.config.pad_token_id
-        if not isinstance(start, int) or padding is None:
-            key, value = (
-                ("pad_token_id", padding) if isinstance(start, int) else ("decoder_start_token_id", start)
-            )
-            raise ArgumentError(
-                f"labels: to make the decoder's input of them, the config needs {key}, which is {value}",
-                key=key, expected="an integer", actual=str(value),
-            )  # fmt: skip
-        shifted = F.pad(labels[..., :-1], (1, 0), value=start)
+        start: Any = self.config.decoder_start_token_id
+        padding: Any = self.config.pad_token_id
+        for key, value in (("decoder_start_token_id", start), ("pad_token_id", padding)):
+            if not isinstance(value, int):
+                raise ArgumentError.mismatch(
+                    f"config.{key}", "an integer", value, "the decoder's input is made from it"
+                )
+        shifted = F.pad(tokens[..., :-1], (1, 0), value=start)
         if layout is not None:
-            shifted = shifted.masked_fill(layout.positions(labels.device) == 0, start)
+            shifted = shifted.masked_fill(layout.positions(tokens.device) == 0, start)
         return shifted.masked_fill(shifted == -100, padding)
 
 
-def _check_rows(door: DecoderDoor, encoded: Tensor | None, layout: Layout | None) -> None:
-    """Raises ArgumentError where the decoder has another number of sequences than the encoder."""
-    if door.layout.shape is None or encoded is None or layout is not None:
-        return
-    if encoded.shape[0] != door.layout.shape[0]:
-        raise ArgumentError(
-            f"decoder_input_ids: {door.layout.shape[0]} sequences for an encoder's {encoded.shape[0]}",
-            key="decoder_input_ids", expected=f"{encoded.shape[0]} sequences",
-            actual=f"{door.layout.shape[0]} sequences",
-        )  # fmt: skip
+class Seq2SeqLM(Head):
+    """An encoder-decoder and the logits of the next token, ``lm_head``."""
 
+    output_class = Seq2SeqLMOutput
+    output_embedding = "lm_head"
 
-def _sides(
-    door: DecoderDoor, encoded: BaseModelOutput, decoded: BaseModelOutputWithPastAndCrossAttentions
-) -> dict[str, Any]:
-    """What both outputs tell of the decoder and of the encoder."""
-    return {
-        "past_key_values": decoded.past_key_values,
-        "decoder_hidden_states": door.leave_states(decoded.hidden_states),
-        "decoder_attentions": door.leave_attentions(decoded.attentions),
-        "cross_attentions": door.leave_attentions(decoded.cross_attentions),
-        "encoder_last_hidden_state": encoded.last_hidden_state,
-        "encoder_hidden_states": encoded.hidden_states,
-        "encoder_attentions": encoded.attentions,
-    }
+    def build(self, config: Any) -> None:
+        """Makes ``lm_head``."""
+        self.lm_head = Linear(config.hidden_size, config.vocab_size, bias=False)
+
+    def logits_of(self, hidden: Tensor) -> Tensor:
+        """The decoder's ``[..., D]`` to logits ``[..., vocabulary]``."""
+        logits: Tensor = self.lm_head(hidden)
+        return logits
+
+    def prepare(self, given: dict[str, Any], own: dict[str, Any]) -> None:
+        """Makes the decoder's input of the labels, where it has none."""
+        labels = own.get("labels")
+        if labels is not None and given.get("decoder_input_ids") is None is given.get(
+            "decoder_inputs_embeds"
+        ):
+            given["decoder_input_ids"] = self.shift_right(labels, given.get("decoder_layout"))
+
+    def predict(
+        self,
+        encoded: Any,
+        context: ForwardContext,
+        labels: Tensor | None = None,
+        num_items_in_batch: int | Tensor | None = None,
+    ) -> Any:
+        """As EncoderDecoder.forward, to logits ``[B, S_decoder, vocabulary]``.
+
+        Args:
+            labels: ``[B, S_decoder]``, what the decoder is to say; without decoder_input_ids they are also
+                what it reads, one position later. -100 is left out.
+            num_items_in_batch: what the sum of the losses is divided by; the number of labels by default.
+        """
+        logits, loss = self.logits_of(encoded.last_hidden_state), None
+        if labels is not None:
+            loss = next_token_loss(logits, context.pack_labels(labels), num_items_in_batch)
+        return self.output_class(loss=loss, logits=context.unpack(logits))
+
+    def get_encoder(self) -> Any:
+        """The encoder."""
+        return self.base_model.encoder
+
+    def get_decoder(self) -> Any:
+        """The decoder."""
+        return self.base_model.decoder
+
+    def shift_right(self, tokens: Tensor, layout: Layout | None = None) -> Tensor:
+        """See EncoderDecoder.shift_right."""
+        base: Any = self.base_model
+        shift: Any = EncoderDecoder.shift_right if base is self else type(base).shift_right
+        shifted: Tensor = shift(base, tokens, layout)
+        return shifted
+
+    def prepare_decoder_input_ids_from_labels(self, labels: Tensor) -> Tensor:
+        """Labels ``[B, S]`` to what the decoder reads: one position later, after decoder_start_token_id."""
+        return self.shift_right(labels)

@@ -13,13 +13,20 @@ from typing import Any, ClassVar, Unpack
 from torch import Tensor, nn
 
 from oxiformers.config import Config
+from oxiformers.config_types import Layers, NonNegative, Probability
 from oxiformers.layers.activations import activation
-from oxiformers.layers.decoder_door import DecoderOptions
+from oxiformers.layers.context import DecoderOptions
+from oxiformers.layers.embedding import Embedding
 from oxiformers.layers.gpt2_names import GPT2MLP, GPT2Attention, GPT2Block
-from oxiformers.layers.inputs import Embedding
 from oxiformers.layers.norm import LayerNorm
 from oxiformers.models.base import PreTrainedModel
-from oxiformers.models.decoder import CausalLM, Decoder
+from oxiformers.models.decoder import (
+    CausalLM,
+    Decoder,
+    DecoderQuestionAnswering,
+    DecoderTokenClassification,
+    LastTokenClassification,
+)
 from oxiformers.models.outputs import (
     BaseModelOutputWithPastAndCrossAttentions,
     CausalLMOutputWithCrossAttentions,
@@ -42,21 +49,21 @@ class GPT2Config(Config):
     vocab_size: int = 50257
     n_positions: int = 1024
     n_embd: int = 768
-    n_layer: int = 12
+    n_layer: Layers = 12
     n_head: int = 12
     #: The width of feed-forward layers; 4 * n_embd by default.
     n_inner: int | None = None
     activation_function: str = "gelu_new"
-    resid_pdrop: float = 0.1
-    embd_pdrop: float = 0.1
-    attn_pdrop: float = 0.1
-    layer_norm_epsilon: float = 1e-5
-    initializer_range: float = 0.02
+    resid_pdrop: Probability = 0.1
+    embd_pdrop: Probability = 0.1
+    attn_pdrop: Probability = 0.1
+    layer_norm_epsilon: NonNegative = 1e-5
+    initializer_range: NonNegative = 0.02
     summary_type: str = "cls_index"
     summary_use_proj: bool = True
     summary_activation: str | None = None
     summary_proj_to_labels: bool = True
-    summary_first_dropout: float = 0.1
+    summary_first_dropout: Probability = 0.1
     scale_attn_weights: bool = True
     scale_attn_by_inverse_layer_idx: bool = False
     reorder_and_upcast_attn: bool = False
@@ -73,7 +80,7 @@ class GPT2PreTrainedModel(PreTrainedModel):
 
     config_class = GPT2Config
     base_model_prefix = "transformer"
-    supported: ClassVar[Mapping[str, Any]] = {"add_cross_attention": False, "reorder_and_upcast_attn": False}
+    supported: ClassVar[Mapping[str, Any]] = {"reorder_and_upcast_attn": False}
     # Older checkpoints hold the causal mask and what masked scores were set to.
     ignored = (r"(^|\.)h\.\d+\.attn\.(masked_)?bias$",)
 
@@ -85,10 +92,12 @@ class GPT2PreTrainedModel(PreTrainedModel):
             nn.init.normal_(module.c_proj.weight, std=deviation)
 
 
-class GPT2Model(GPT2PreTrainedModel, Decoder):
+class GPT2Model(Decoder, GPT2PreTrainedModel):
     """The decoder."""
 
     output_class = BaseModelOutputWithPastAndCrossAttentions
+    layers_name = "h"
+    input_embedding = "wte"
 
     def __init__(self, config: GPT2Config) -> None:
         super().__init__(config)
@@ -100,22 +109,22 @@ class GPT2Model(GPT2PreTrainedModel, Decoder):
         self.position_limit = config.n_positions
         self.post_init()
 
-    def parts(self) -> tuple[nn.Module, nn.ModuleList, nn.Module]:
-        """The embedding of words, the layers, and the norm after the last one."""
-        return self.wte, self.h, self.ln_f
+    def embed(
+        self,
+        input_ids: Tensor | None,
+        inputs_embeds: Tensor | None,
+        token_type_ids: Tensor | None,
+        positions: Tensor,
+    ) -> Tensor:
+        """Tokens, positions and types, which share the tokens' embedding, added up."""
+        embedded = self.wte(input_ids) if inputs_embeds is None else inputs_embeds
+        if token_type_ids is not None:
+            embedded = embedded + self.wte(token_type_ids)
+        return self.drop(embedded + self.wpe(positions))  # type: ignore[no-any-return]
 
-    def place(self, hidden: Tensor, positions: Tensor) -> tuple[Tensor, None]:
-        """Words and their positions, added up; nothing for the layers."""
-        return self.drop(hidden + self.wpe(positions)), None
-
-    def typed(
-        self, input_ids: Tensor | None, inputs_embeds: Tensor | None, token_type_ids: Tensor | None
-    ) -> tuple[Tensor | None, Tensor | None]:
-        """input_ids and inputs_embeds, or in their place words and token types, which share an embedding."""
-        if token_type_ids is None or (input_ids is None) == (inputs_embeds is None):
-            return input_ids, inputs_embeds
-        words = self.wte(input_ids) if inputs_embeds is None else inputs_embeds
-        return None, words + self.wte(token_type_ids)
+    def finish(self, hidden: Tensor) -> Tensor:
+        """The norm after the last layer."""
+        return self.ln_f(hidden)  # type: ignore[no-any-return]
 
     def forward(  # type: ignore[override]
         self,
@@ -127,35 +136,27 @@ class GPT2Model(GPT2PreTrainedModel, Decoder):
         inputs_embeds: Tensor | None = None,
         **options: Unpack[DecoderOptions],
     ) -> Any:
-        """As Decoder.forward, with arguments in GPT-2's order; token_type_ids ``[B, S]`` are words."""
-        ids, embeds = self.typed(input_ids, inputs_embeds, token_type_ids)
-        return super().forward(ids, attention_mask, position_ids, past_key_values, embeds, **options)
+        """As Decoder.forward, with arguments in GPT-2's order; token_type_ids ``[B, S]`` are tokens."""
+        return self.read(
+            options, input_ids, attention_mask, position_ids, inputs_embeds, token_type_ids, past_key_values
+        )
 
 
-class GPT2LMHeadModel(GPT2PreTrainedModel, CausalLM):
+class GPT2LMHeadModel(CausalLM, GPT2PreTrainedModel):
     """The decoder with the logits of the next token."""
 
     model_class = GPT2Model
     output_class = CausalLMOutputWithCrossAttentions
-    tied: ClassVar[Mapping[str, str]] = {"lm_head.weight": "transformer.wte.weight"}
-    transformer: GPT2Model
 
-    def forward(  # type: ignore[override]
-        self,
-        input_ids: Tensor | None = None,
-        past_key_values: Any = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        labels: Tensor | None = None,
-        logits_to_keep: int | Tensor = 0,
-        num_items_in_batch: int | Tensor | None = None,
-        **options: Unpack[DecoderOptions],
-    ) -> Any:
-        """As CausalLM.forward, with arguments in GPT-2's order; token_type_ids ``[B, S]`` are words."""
-        ids, embeds = self.transformer.typed(input_ids, inputs_embeds, token_type_ids)
-        return super().forward(
-            ids, attention_mask, position_ids, past_key_values, embeds, labels, logits_to_keep,
-            num_items_in_batch, **options,
-        )  # fmt: skip
+
+class GPT2ForSequenceClassification(LastTokenClassification, GPT2PreTrainedModel):
+    model_class = GPT2Model
+
+
+class GPT2ForTokenClassification(DecoderTokenClassification, GPT2PreTrainedModel):
+    model_class = GPT2Model
+    classifier_name = "classifier"
+
+
+class GPT2ForQuestionAnswering(DecoderQuestionAnswering, GPT2PreTrainedModel):
+    model_class = GPT2Model

@@ -67,8 +67,13 @@ class ModelOutput(OrderedDict[str, Any]):
     def __getitem__(self, key: Any) -> Any:
         """The field of that name, or the item or slice of the tuple of fields that are not None."""
         if isinstance(key, str):
-            return OrderedDict.__getitem__(self, key)
+            return OrderedDict.__getitem__(self, "past_key_values" if key == "cache" else key)
         return self.to_tuple()[key]
+
+    @property
+    def cache(self) -> Any:
+        """What transformers 5 calls past_key_values."""
+        return self.past_key_values  # type: ignore[attr-defined]
 
     def to_tuple(self) -> tuple[Any, ...]:
         """The values of the fields that are not None, in order."""
@@ -235,6 +240,26 @@ class MaskedLMOutput(ModelOutput):
 
 
 @dataclass
+class ImageClassifierOutput(ModelOutput):
+    """loss ``[]``; logits ``[B, labels]``."""
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    hidden_states: Tensors | None = None
+    attentions: Tensors | None = None
+
+
+@dataclass
+class MaskedImageModelingOutput(ModelOutput):
+    """loss ``[]``; reconstruction ``[B, C, H, W]``, of the pixels."""
+
+    loss: Tensor | None = None
+    reconstruction: Tensor | None = None
+    hidden_states: Tensors | None = None
+    attentions: Tensors | None = None
+
+
+@dataclass
 class CausalLMOutputWithPast(ModelOutput):
     """loss ``[]``; logits ``[B, S, vocabulary]``; past_key_values is the cache to pass to the next call."""
 
@@ -277,6 +302,37 @@ class Seq2SeqLMOutput(ModelOutput):
 
     loss: Tensor | None = None
     logits: Tensor | None = None
+    past_key_values: Any = None
+    decoder_hidden_states: Tensors | None = None
+    decoder_attentions: Tensors | None = None
+    cross_attentions: Tensors | None = None
+    encoder_last_hidden_state: Tensor | None = None
+    encoder_hidden_states: Tensors | None = None
+    encoder_attentions: Tensors | None = None
+
+
+@dataclass
+class Seq2SeqSequenceClassifierOutput(ModelOutput):
+    """As `Seq2SeqModelOutput`, with loss ``[]`` and logits ``[B, labels]``."""
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    past_key_values: Any = None
+    decoder_hidden_states: Tensors | None = None
+    decoder_attentions: Tensors | None = None
+    cross_attentions: Tensors | None = None
+    encoder_last_hidden_state: Tensor | None = None
+    encoder_hidden_states: Tensors | None = None
+    encoder_attentions: Tensors | None = None
+
+
+@dataclass
+class Seq2SeqQuestionAnsweringModelOutput(ModelOutput):
+    """As `Seq2SeqModelOutput`, with loss ``[]``, start_logits and end_logits ``[B, S_decoder]``."""
+
+    loss: Tensor | None = None
+    start_logits: Tensor | None = None
+    end_logits: Tensor | None = None
     past_key_values: Any = None
     decoder_hidden_states: Tensors | None = None
     decoder_attentions: Tensors | None = None

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from oxiformers.config import DTYPES, Config
+from oxiformers.config import Config, dtype_name
 from oxiformers.errors import ArgumentError, ConfigError, UnsupportedError
 from oxiformers.weights.load import Weights
 
@@ -22,8 +22,8 @@ def as_dtype(value: torch.dtype | str | None) -> torch.dtype:
         return torch.get_default_dtype()
     kind = value
     if isinstance(value, str):
-        name = value.removeprefix("torch.")
-        kind = getattr(torch, name) if name in DTYPES else value
+        name = dtype_name(value)
+        kind = value if name is None else getattr(torch, name)
     if not isinstance(kind, torch.dtype) or not kind.is_floating_point:
         raise ArgumentError(
             f"dtype={value!r} is not the dtype of weights",

@@ -5,26 +5,21 @@ arXiv:1910.10683, arXiv:2002.05202 (T5 1.1)
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Unpack
 
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from oxiformers.config import Config
+from oxiformers.config_types import Layers, NonNegative, Probability
 from oxiformers.layers.activations import activation
-from oxiformers.layers.cache import EncoderDecoderCache
-from oxiformers.layers.cross_attention import CrossStep
-from oxiformers.layers.decoder_door import DecoderOptions
-from oxiformers.layers.inputs import Embedding
-from oxiformers.layers.layout import Layout
-from oxiformers.layers.linear import Linear
+from oxiformers.layers.context import ForwardOptions
+from oxiformers.layers.embedding import Embedding
 from oxiformers.layers.t5_names import T5Block, T5LayerNorm, T5NamesAttention
 from oxiformers.models.base import PreTrainedModel
 from oxiformers.models.encoder_decoder import EncoderDecoder, Seq2SeqLM, Seq2SeqStack
-from oxiformers.models.outputs import BaseModelOutput, BaseModelOutputWithPastAndCrossAttentions
+from oxiformers.models.outputs import BaseModelOutput
 
 
 @dataclass
@@ -44,23 +39,25 @@ class T5Config(Config):
     d_model: int = 512
     d_kv: int = 64
     d_ff: int = 2048
-    num_layers: int = 6
-    num_decoder_layers: int | None = None
+    num_layers: Layers = 6
+    num_decoder_layers: Layers | None = None
     num_heads: int = 8
     relative_attention_num_buckets: int = 32
     relative_attention_max_distance: int = 128
-    dropout_rate: float = 0.1
-    layer_norm_epsilon: float = 1e-6
-    initializer_factor: float = 1.0
+    dropout_rate: Probability = 0.1
+    layer_norm_epsilon: NonNegative = 1e-6
+    initializer_factor: NonNegative = 1.0
     feed_forward_proj: str = "relu"
     is_encoder_decoder: bool = True
     pad_token_id: int | None = 0
     eos_token_id: int | list[int] | None = 1
-    classifier_dropout: float = 0.0
+    classifier_dropout: Probability = 0.0
     #: Whether logits are scaled by d_model ** -0.5; by default where the embeddings are tied (not in T5 1.1).
     scale_decoder_outputs: bool | None = None
 
     def __post_init__(self) -> None:
+        if self.feed_forward_proj.rpartition("-")[0] not in ("", "gated"):
+            raise self.error("feed_forward_proj", "an activation, or 'gated-' and an activation")
         if self.num_decoder_layers is None:
             self.num_decoder_layers = self.num_layers
         if self.scale_decoder_outputs is None:
@@ -125,7 +122,9 @@ class T5PreTrainedModel(PreTrainedModel):
 class T5Stack(Seq2SeqStack, T5PreTrainedModel):
     """The encoder's layers or, where config.is_decoder, the decoder's."""
 
+    layers_name = "block"
     by_distance = True
+    input_embedding = "embed_tokens"
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
@@ -133,67 +132,37 @@ class T5Stack(Seq2SeqStack, T5PreTrainedModel):
         self.block = nn.ModuleList(T5Block(config, index) for index in range(config.num_layers))
         self.final_layer_norm = T5LayerNorm(config.d_model, config.layer_norm_epsilon)
         self.dropout = nn.Dropout(config.dropout_rate)
-        self.checkpoint_options: dict[str, Any] = {"use_reentrant": False}
+        self.post_init()
 
-    def forward(
+    def embed(
         self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        encoder_hidden_states: Tensor | None = None,
-        encoder_attention_mask: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        past_key_values: EncoderDecoderCache | None = None,
-        encoder_layout: Layout | None = None,
-        **options: Unpack[DecoderOptions],
-    ) -> BaseModelOutputWithPastAndCrossAttentions | tuple[Any, ...]:
-        """Tokens ``[B, S]`` to ``[B, S, D]``; a decoder reads encoder_hidden_states ``[B, S_encoder, D]``."""
-        past = self.make_cache(past_key_values, options)
-        door = self.door(options, input_ids, attention_mask, inputs_embeds, past, encoder_attention_mask)
-        embedded = door.enter(inputs_embeds)
-        hidden = self.dropout(self.embed_tokens(door.enter(input_ids)) if embedded is None else embedded)
-        step, cross, table = door.step(hidden.device), None, None
-        if encoder_hidden_states is not None and self.config.is_decoder:
-            kept = None if past is None else past.cross_attention_cache
-            cross = CrossStep(
-                door.layout, encoder_hidden_states, encoder_attention_mask, encoder_layout, kept
-            )
-        states, attentions, cross_attentions = [], [], []
-        for block in self.block:
-            if door.output_hidden_states:
-                states.append(hidden)
-            arguments = (hidden, door.layout, table, step, None if cross is None else cross.states, cross)
-            if self.gradient_checkpointing and self.training:
-                hidden, table, weights, cross_weights = checkpoint(
-                    block, *arguments, **self.checkpoint_options
-                )
-            else:
-                hidden, table, weights, cross_weights = block(*arguments)
-            attentions.append(weights)
-            cross_attentions.append(cross_weights)
-        hidden = self.dropout(self.final_layer_norm(hidden))
-        for part in (step, cross):
-            if part is not None:
-                part.commit()
-        asked = door.output_attentions
-        output = BaseModelOutputWithPastAndCrossAttentions(
-            last_hidden_state=door.leave(hidden),
-            past_key_values=past,
-            hidden_states=door.leave_states([*states, hidden] if door.output_hidden_states else None),
-            attentions=door.leave_attentions(attentions if asked else None),
-            cross_attentions=door.leave_attentions(cross_attentions if asked and cross is not None else None),
-        )
-        return output if door.return_dict else output.to_tuple()
+        input_ids: Tensor | None,
+        inputs_embeds: Tensor | None,
+        token_type_ids: Tensor | None,
+        positions: Tensor,
+    ) -> Tensor:
+        """The tokens' embeddings; positions are the layers' bias by distance."""
+        return self.dropout(self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds)  # type: ignore[no-any-return]
+
+    def share(self) -> tuple[Any, ...]:
+        """The bias by distance, which the first layer makes."""
+        return (None,)
+
+    def finish(self, hidden: Tensor) -> Tensor:
+        """The norm after the last layer."""
+        return self.dropout(self.final_layer_norm(hidden))  # type: ignore[no-any-return]
 
 
 class T5EncoderModel(T5PreTrainedModel):
     """The encoder alone."""
 
+    input_embedding = "shared"
     tied: ClassVar[Mapping[str, str]] = {"encoder.embed_tokens.weight": "shared.weight"}
 
     def __init__(self, config: T5Config) -> None:
         super().__init__(config)
         self.shared = Embedding(config.vocab_size, config.d_model)
-        self.encoder = T5Stack(_of_encoder(config))
+        self.encoder = T5Stack(config.copy_with(is_decoder=False, use_cache=False))
         self.post_init()
 
     def get_encoder(self) -> T5Stack:
@@ -205,59 +174,33 @@ class T5EncoderModel(T5PreTrainedModel):
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
-        **options: Unpack[DecoderOptions],
-    ) -> BaseModelOutput | tuple[Any, ...]:
+        **options: Unpack[ForwardOptions],
+    ) -> Any:
         """Tokens ``[B, S]`` to ``[B, S, D]``."""
-        named = options | {"return_dict": True}
-        encoded = self.encoder(input_ids, attention_mask, inputs_embeds=inputs_embeds, **named)
+        context, outermost = self.begin_forward(options)
+        encoded = self.encoder(input_ids, attention_mask, inputs_embeds=inputs_embeds, context=context)
         output = BaseModelOutput(encoded.last_hidden_state, encoded.hidden_states, encoded.attentions)
-        chosen = options.get("return_dict")
-        return output if (self.config.use_return_dict if chosen is None else chosen) else output.to_tuple()
+        return self.end_forward(output, context, outermost)
 
 
 class T5Model(EncoderDecoder, T5PreTrainedModel):
     """Encoder and decoder."""
 
-    tied: ClassVar[Mapping[str, str]] = {
-        "encoder.embed_tokens.weight": "shared.weight",
-        "decoder.embed_tokens.weight": "shared.weight",
-    }
-
     def __init__(self, config: T5Config) -> None:
         super().__init__(config)
         self.shared = Embedding(config.vocab_size, config.d_model)
-        self.encoder = T5Stack(_of_encoder(config))
-        self.decoder = T5Stack(_of_decoder(config))
+        self.encoder = T5Stack(config.copy_with(is_decoder=False, use_cache=False))
+        depth = config.num_decoder_layers or config.num_layers
+        self.decoder = T5Stack(config.copy_with(is_decoder=True, num_layers=depth))
         self.post_init()
 
 
-class T5ForConditionalGeneration(Seq2SeqLM, T5PreTrainedModel):
+class T5ForConditionalGeneration(Seq2SeqLM, T5Model):
     """Encoder and decoder with the logits of the next token, ``lm_head``."""
 
-    tied: ClassVar[Mapping[str, str]] = {**T5Model.tied, "lm_head.weight": "shared.weight"}
+    model_class = T5Model
 
-    def __init__(self, config: T5Config) -> None:
-        super().__init__(config)
-        self.shared = Embedding(config.vocab_size, config.d_model)
-        self.encoder = T5Stack(_of_encoder(config))
-        self.decoder = T5Stack(_of_decoder(config))
-        self.lm_head = Linear(config.d_model, config.vocab_size, bias=False)
-        self.post_init()
-
-    def score(self, hidden: Tensor) -> Tensor:
+    def logits_of(self, hidden: Tensor) -> Tensor:
         """The decoder's ``[..., D]`` to logits ``[..., vocabulary]``."""
         scale = self.config.d_model**-0.5 if self.config.scale_decoder_outputs else 1.0
-        logits: Tensor = self.lm_head(hidden * scale if scale != 1.0 else hidden)
-        return logits
-
-
-def _of_encoder(config: T5Config) -> T5Config:
-    inner = copy.deepcopy(config)
-    inner.is_decoder = inner.use_cache = False
-    return inner
-
-
-def _of_decoder(config: T5Config) -> T5Config:
-    inner = copy.deepcopy(config)
-    inner.is_decoder, inner.num_layers = True, config.num_decoder_layers or config.num_layers
-    return inner
+        return super().logits_of(hidden * scale if scale != 1.0 else hidden)

@@ -1,4 +1,4 @@
-"""Pipelines: from strings to answers in one call. `pipeline(task, model=...)` makes one.
+"""Pipelines: from inputs to answers in one call. `pipeline(task, model=...)` makes one.
 
 Importing this imports no torch; making a pipeline does.
 """
@@ -8,24 +8,33 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from .factory import pipeline
-from .tasks import get_supported_tasks
+from oxiformers.pipelines.factory import pipeline
+from oxiformers.pipelines.tasks import PIPELINE_REGISTRY, get_supported_tasks
 
 if TYPE_CHECKING:
-    from .base import Pipeline as Pipeline
-    from .feature_extraction import FeatureExtractionPipeline as FeatureExtractionPipeline
-    from .text_classification import TextClassificationPipeline as TextClassificationPipeline
+    from oxiformers.pipelines.base import ChunkPipeline as ChunkPipeline
+    from oxiformers.pipelines.base import Pipeline as Pipeline
+    from oxiformers.pipelines.feature_extraction import FeatureExtractionPipeline as FeatureExtractionPipeline
+    from oxiformers.pipelines.text import TextPipeline as TextPipeline
+    from oxiformers.pipelines.text_classification import (
+        TextClassificationPipeline as TextClassificationPipeline,
+    )
 
 _LAZY = {
+    "ChunkPipeline": "base",
     "FeatureExtractionPipeline": "feature_extraction",
     "Pipeline": "base",
     "TextClassificationPipeline": "text_classification",
+    "TextPipeline": "text",
 }
 
 __all__ = [
+    "PIPELINE_REGISTRY",
+    "ChunkPipeline",
     "FeatureExtractionPipeline",
     "Pipeline",
     "TextClassificationPipeline",
+    "TextPipeline",
     "get_supported_tasks",
     "pipeline",
 ]

@@ -1,78 +1,64 @@
-"""What every pipeline shares: its parts, the kinds of input it takes, and the way from inputs to results."""
+"""What every pipeline shares: its parts, and the way from inputs to results, whatever the inputs are."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Iterable, Iterator
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
-from torch import Tensor
 
-from ..errors import ArgumentError, InputTypeError, UnsupportedError
-from ..logging import get_logger
-from . import batching
-from .inputs import Rows, Source, find_source, read_rows, read_windows
-from .results import Results, SizedResults, check_batch_size
+from oxiformers.errors import ArgumentError
+from oxiformers.pipelines.call import Arguments, Call, check_batch_size, check_framework
+from oxiformers.pipelines.devices import on_device, place_model
+from oxiformers.pipelines.hooks import Hooks, HookSteps, equivalent, written_as_hooks
+from oxiformers.pipelines.inputs import Source, Window, find_source, read_windows
+from oxiformers.pipelines.results import Results, SizedResults
+from oxiformers.pipelines.rows import Batch, Order, Prepared
 
-logger = get_logger(__name__)
-
-#: Methods by which transformers' pipelines are extended, one input at a time; here nothing would call them.
-_FOREIGN_HOOKS = ("_sanitize_parameters", "preprocess", "_forward", "postprocess")
-
-
-class Arguments(NamedTuple):
-    """Arguments sorted by who takes them: the tokenizer, and the task itself."""
-
-    tokenizer: dict[str, Any]
-    task: dict[str, Any]
+#: Arguments that transformers' pipelines take and nothing reads.
+_UNREAD = ("args_parser", "binary_output", "modelcard", "dtype", "torch_dtype")
 
 
-class _Call(NamedTuple):
-    """One call, resolved. Nothing of it is kept on the pipeline, so that threads may share it."""
-
-    arguments: Arguments
-    batch_size: int | None
-    progress_bar: bool
-    budget: int
-    padding: batching.PadSettings | None
-    accepted: frozenset[str]
-
-
-class Pipeline:
+class Pipeline(Hooks):
     """From inputs to answers.
 
-    Inputs are read in windows. A window is tokenized at once, planned into batches by a budget of tokens, and
-    each batch goes through the model packed, without padding; results come in the order of the inputs. A list
-    gives a list; a generator or a dataset gives an iterator that reads and computes as it is read itself.
+    Inputs are read in windows. Each window is prepared as rows for the model, one input a row or several, in
+    batches; results come in the order of the inputs. A list gives a list; an iterator or a dataset gives an
+    iterator that reads and computes as it is read itself. Where an input of those fails, or reading it does, the
+    inputs before it are answered first.
 
     A pipeline holds no state of a call: threads may share it.
 
-    To make a pipeline for another task, derive a class and write these methods:
+    To make a pipeline for another task, derive a class and write these steps:
 
-    - `sort_arguments`: which keyword arguments are the task's own.
-    - `collect`: what is kept of the model's outputs for a batch.
-    - `finish`: from what was kept of a window to one result an input.
+    - `sort_arguments`: which keyword arguments there are, and which step takes them.
+    - `prepare`: a window of inputs to batches of rows (`rows.make_batches`). One input may become several rows, or
+      none: then the class says `many_rows = True`.
+    - `run`: a batch through the model, and what is kept of its outputs, one entry a row.
+    - `collect`: what was kept, back to the inputs. As it stands, it gives each input its row, or the list of its
+      rows.
+    - `finish`: from that to one result an input.
 
-    A model without a packed door (whose forward takes no `layout`) says so with a class attribute
-    `packed_door = False`; its batches are padded.
+    Or write transformers' hooks, `_sanitize_parameters`, `preprocess`, `_forward` and `postprocess`, which see one
+    input at a time (see Hooks).
 
     Args:
         model: a PreTrainedModel, or a module that is called like one. It is set to evaluation, and moved.
-        tokenizer: the tokenizer that belongs to it.
+        tokenizer, feature_extractor, image_processor, processor: what makes the model's inputs; a pipeline needs
+            those of them that its task says. With a processor alone, its parts are taken.
         task: the identifier under which the pipeline was asked for.
         device: where the model runs: a torch.device or its name, or the number of an accelerator, -1 for the
             CPU. By default the first accelerator there is, else the CPU.
-        batch_size: the most inputs of a batch, beside the budget of tokens. Results do not depend on it.
+        batch_size: the most rows of a batch. Results do not depend on it.
         num_workers: accepted; nothing is loaded by other processes here.
         progress_bar: whether calls show a progress bar.
         framework: "pt".
-        dtype, torch_dtype: accepted; a model that is loaded already has its dtype.
         **arguments: arguments of every call; a call's own win.
 
     Attributes:
-        model, tokenizer, task, framework: as given.
+        model, tokenizer, feature_extractor, image_processor, processor, task, framework: as given.
         device: where the model runs.
 
     Raises:
@@ -81,21 +67,30 @@ class Pipeline:
 
     #: The most inputs of a window: what is read ahead, and held until its results are given out.
     window_rows: ClassVar[int] = 512
+    #: Whether an input may become several rows, or none.
+    many_rows: ClassVar[bool] = False
+    #: What the progress bar counts.
+    unit: ClassVar[str] = "input"
+
+    #: Whether the part is loaded from the model's folder: True, and it must be there; None, where it is; False, never.
+    _load_tokenizer: ClassVar[bool | None] = None
+    _load_feature_extractor: ClassVar[bool | None] = None
+    _load_image_processor: ClassVar[bool | None] = None
+    _load_processor: ClassVar[bool | None] = None
+
+    _hooked: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        for name in _FOREIGN_HOOKS:
-            if name in cls.__dict__:
-                raise UnsupportedError(
-                    f"{cls.__name__}.{name} would never be called: pipelines here work on windows of inputs; "
-                    "write sort_arguments, collect and finish (see oxiformers.pipelines.Pipeline)",
-                    key=name,
-                )
+        cls._hooked = written_as_hooks(cls)
 
     def __init__(
         self,
         model: Any,
         tokenizer: Any = None,
+        feature_extractor: Any = None,
+        image_processor: Any = None,
+        processor: Any = None,
         *,
         task: str = "",
         device: int | str | torch.device | None = None,
@@ -103,57 +98,94 @@ class Pipeline:
         num_workers: int | None = None,
         progress_bar: bool = False,
         framework: str | None = "pt",
-        dtype: Any = None,
-        torch_dtype: Any = None,
         **arguments: Any,
     ) -> None:
-        del num_workers, dtype, torch_dtype
-        if framework not in (None, "pt"):
-            raise UnsupportedError(
-                f"framework: expected 'pt', got {framework!r}",
-                key="framework",
-                expected="'pt'",
-                actual=repr(framework),
-            )
-        if tokenizer is None:
-            raise ArgumentError(
-                "tokenizer: a pipeline made of a model object needs its tokenizer too; pass tokenizer=",
-                key="tokenizer",
-                expected="a tokenizer",
-                actual="None",
-            )
+        check_framework(framework)
+        for name in _UNREAD:
+            arguments.pop(name, None)
+        if processor is not None and (tokenizer, feature_extractor, image_processor) == (None, None, None):
+            tokenizer = getattr(processor, "tokenizer", None)
+            feature_extractor = getattr(processor, "feature_extractor", None)
+            image_processor = getattr(processor, "image_processor", None)
         self.task = task
         self.model = model
         self.tokenizer = tokenizer
+        self.feature_extractor = feature_extractor
+        self.image_processor = image_processor
+        self.processor = processor
         self.framework = "pt"
-        self.device = _place(model, device)
+        self._check_parts()
+        self.device = place_model(model, device)
         model.eval()
         self._batch_size = check_batch_size(batch_size)
+        self._num_workers = num_workers
         self._progress_bar = progress_bar
-        self._arguments = self._sort(arguments)
+        self._arguments = self._steps.sort_arguments(arguments)
 
-    # -- the parts of a task -----------------------------------------------------------------------
+    def _check_parts(self) -> None:
+        for name in ("tokenizer", "feature_extractor", "image_processor", "processor"):
+            if getattr(self, f"_load_{name}") and getattr(self, name) is None:
+                hint = f"a pipeline made of a model object needs its {name} too; pass {name}="
+                raise ArgumentError.mismatch(name, "an object", None, hint)
+
+    # -- the steps of a task -----------------------------------------------------------------------
 
     def sort_arguments(self, arguments: dict[str, Any]) -> Arguments:
         """Sorts the keyword arguments of the constructor or of a call; those not given must not appear.
 
-        Raises ArgumentError for a value out of range.
+        Raises ArgumentError for an argument there is not, or a value out of range.
         """
-        return Arguments(arguments, {})
+        for name in arguments:
+            raise ArgumentError(f"unexpected argument {name!r}: {type(self).__name__} takes none", key=name)
+        return Arguments({}, {}, {})
 
-    def collect(self, outputs: batching.Outputs) -> Any:
-        """What is kept of the outputs for one batch. Runs in inference mode, on the model's device."""
-        raise NotImplementedError
+    def find_source(self, inputs: Any) -> Source:
+        """What the argument `inputs` is: one input, a list, or something to stream."""
+        return find_source(inputs)
 
-    def finish(self, kept: list[Any], plan: batching.Plan, arguments: Arguments) -> Iterable[Any]:
+    def prepare(self, window: Window, call: Call) -> Prepared:
+        """A window of inputs as batches of rows. Raises InputTypeError, with its index, for what is no input."""
+        raise NotImplementedError(f"{type(self).__name__} writes neither prepare nor transformers' hooks")
+
+    def run(self, batch: Batch, call: Call) -> Any:
+        """What is kept of the model's outputs for a batch: a tensor ``[B, ...]`` or a list, one entry a row.
+
+        Runs in inference mode; its device is the current one.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not write run")
+
+    def collect(self, kept: list[Any], order: Order) -> Any:
+        """What `run` kept of each batch, by input: the input's row, or the list of its rows.
+
+        Args:
+            kept: what `run` returned, a batch each.
+            order: in which order the rows were computed.
+        """
+        return order.collect(kept, self.many_rows)
+
+    def finish(self, collected: Any, details: Any, call: Call) -> Iterable[Any]:
         """The results of a window, in the order of its inputs.
 
         Args:
-            kept: what `collect` returned, a batch each.
-            plan: the order in which the window was computed.
-            arguments: of the call.
+            collected: what `collect` returned.
+            details: those that `prepare` gave.
+            call: with the arguments of this step, `call.finish`.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} does not write finish")
+
+    def windows(self, source: Source, call: Call) -> Iterator[Window]:
+        """The inputs of a call, in the windows in which they are prepared."""
+        return read_windows(source, self.window_rows, ramp=source.once)
+
+    @property
+    def _steps(self) -> Pipeline | HookSteps:
+        """What the steps are taken from: this object, or the hooks its class writes."""
+        return HookSteps(self) if self._hooked else self
+
+    @equivalent
+    def _sanitize_parameters(self, **arguments: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        """The hook that sorts arguments: three dicts, for preprocess, _forward and postprocess."""
+        return self.sort_arguments(arguments)
 
     # -- calling -----------------------------------------------------------------------------------
 
@@ -169,28 +201,31 @@ class Pipeline:
         """Runs the task.
 
         Args:
-            inputs: a str; a dict with "text" and perhaps "text_pair"; or a list, generator, dataset (anything
-                with a length and rows by number) or other iterable of those.
+            inputs: one input, as the task takes it; or a list, generator, dataset or other iterable of those.
             batch_size, num_workers, progress_bar: see the class.
-            **arguments: the task's, and those of the tokenizer: truncation, max_length, ...
+            **arguments: the task's.
 
         Returns:
             One input's result; a list of results for a list; an iterator of results, in order, for what is
             streamed (with a length where the dataset has one).
 
         Raises:
-            InputTypeError: an input is no text; names its index.
-            ArgumentError: an argument is out of range, or an input has more tokens than the model takes.
+            InputTypeError: an input is of the wrong type; names its index.
+            ArgumentError: an argument is out of range, or an input does not fit the model.
         """
         del num_workers
-        call = self._resolve(arguments, batch_size, progress_bar)
-        source = find_source(inputs)
+        steps = self._steps
+        sorted_arguments = steps.sort_arguments(arguments).over(self._arguments)
+        size = self._batch_size if batch_size is None else check_batch_size(batch_size)
+        source = steps.find_source(inputs)
+        call = Call(*sorted_arguments, size, source.single)
+        shown = self._progress_bar if progress_bar is None else progress_bar
         if not source.streamed:
-            results = list(self._results(source, call))
+            results = list(self._results(source, call, shown))
             return results[0] if source.single else results
 
         def begin() -> Iterator[Any]:
-            return self._results(source, call)
+            return self._results(source, call, shown)
 
         if source.total is None:
             return Results(begin, source.once)
@@ -205,9 +240,11 @@ class Pipeline:
         return self(inputs)
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
-        """Writes the model and the tokenizer to a folder that `pipeline(model=folder)` reads back."""
+        """Writes the model and its parts to a folder that `pipeline(model=folder)` reads back."""
         self.model.save_pretrained(save_directory, **kwargs)
-        self.tokenizer.save_pretrained(save_directory)
+        for part in (self.tokenizer, self.feature_extractor, self.image_processor, self.processor):
+            if part is not None:
+                part.save_pretrained(save_directory)
 
     @property
     def dtype(self) -> torch.dtype | None:
@@ -228,153 +265,66 @@ class Pipeline:
 
     # -- from a window to its results --------------------------------------------------------------
 
-    def _sort(self, arguments: dict[str, Any]) -> Arguments:
-        found = self.sort_arguments(arguments)
-        batching.check_tokenizer_arguments(found.tokenizer)
-        return found
-
-    def _resolve(self, arguments: dict[str, Any], batch_size: int | None, progress_bar: bool | None) -> _Call:
-        own, default = self._sort(arguments), self._arguments
-        padding = None
-        if not getattr(self.model, "packed_door", True):
-            padding = self._pad_settings()
-        return _Call(
-            Arguments({**default.tokenizer, **own.tokenizer}, {**default.task, **own.task}),
-            self._batch_size if batch_size is None else check_batch_size(batch_size),
-            self._progress_bar if progress_bar is None else progress_bar,
-            batching.token_budget(self.device),
-            padding,
-            batching.forward_arguments(self.model),
-        )
-
-    def _pad_settings(self) -> batching.PadSettings:
-        if self.tokenizer.pad_token_id is None:
-            raise ArgumentError(
-                f"{type(self.model).__name__} takes padded batches only, and the tokenizer has no padding "
-                "token; set tokenizer.pad_token",
-                key="pad_token",
-                expected="a token",
-                actual="None",
-            )
-        return batching.PadSettings(self.tokenizer.pad_token_id, self.tokenizer.padding_side)
-
-    def _results(self, source: Source, call: _Call) -> Iterator[Any]:
+    def _results(self, source: Source, call: Call, progress_bar: bool) -> Iterator[Any]:
         """The results of all inputs, in order."""
-        bar = _open_bar(source.total, self.task) if call.progress_bar else None
+        bar = _open_bar(source.total, self.task, self.unit) if progress_bar else None
         try:
-            first = 0
-            for window in read_windows(iter(source), self.window_rows, ramp=source.once):
-                words = bool(call.arguments.tokenizer.get("is_split_into_words"))
-                rows = read_rows(window, first, source.from_dataset, words)
-                yield from self._run_window(rows, first, call, bar)
-                first += len(window)
+            for window in self._steps.windows(source, call):
+                yield from self._answer(window, call, bar, source.streamed)
         finally:
             if bar is not None:
                 bar.close()
 
-    def _run_window(self, rows: Rows, first: int, call: _Call, bar: Any) -> Iterable[Any]:
-        plan = self._plan(rows, first, call)
-        kept: list[Any] = []
-        further = {"use_cache": False} if "use_cache" in call.accepted else {}
-        with torch.inference_mode(), _on(self.device):
-            for batch in plan.batches():
-                try:
-                    outputs = batching.run_model(self.model, batch, self.device, call.padding, **further)
-                except ArgumentError as error:
-                    if error.key == "max_position_embeddings":
-                        raise self._too_long(error, plan, len(kept), first) from error
-                    raise
-                kept.append(self.collect(outputs))
-                if bar is not None:
-                    bar.update(batch.lengths.numel())
-        return self.finish(kept, plan, call.arguments)
+    def _answer(self, window: Window, call: Call, bar: Any, in_order: bool) -> Iterator[Any]:
+        """The results of a window.
 
-    def _plan(self, rows: Rows, first: int, call: _Call) -> batching.Plan:
-        """Tokenizes a window and plans its batches."""
-        arguments = call.arguments.tokenizer
-        names = self.tokenizer.model_input_names
-        types = arguments.get("return_token_type_ids")
-        types = "token_type_ids" in names if types is None else bool(types)
-        types = types and "token_type_ids" in call.accepted
+        Where it fails and results are given out one by one, what is left of it is computed anew, by halves, so
+        that the inputs before the one that fails are answered.
+        """
+        given = 0
         try:
-            encoded = batching.encode(self.tokenizer, rows, arguments)
-        except (ArgumentError, InputTypeError) as error:
-            if not first:
+            for result in self._run_window(window, call, bar):
+                yield result
+                given += 1
+            return
+        except Exception:
+            if not in_order or len(window.items) - given < 2:
                 raise
-            # The tokenizer counts from the start of the window.
-            raise type(error)(
-                f"in the inputs from {first} on: {error}",
-                key=error.key,
-                expected=error.expected,
-                actual=error.actual,
-            ) from error
-        plan = batching.plan_window(encoded, call.budget, call.batch_size, types=types)
-        if not int(plan.lengths[-1]):
-            index = first + int(plan.order[-1])
-            raise ArgumentError(
-                f"inputs[{index}]: there is no token in it, as no special tokens are added",
-                key=f"inputs[{index}]",
-                expected="a token at least",
-                actual="none",
-            )
-        return plan
+        middle = given + (len(window.items) - given) // 2
+        yield from self._answer(window.part(given, middle), call, bar, in_order)
+        yield from self._answer(window.part(middle), call, bar, in_order)
 
-    def _too_long(self, error: ArgumentError, plan: batching.Plan, done: int, first: int) -> ArgumentError:
-        """The model's refusal of a text that is too long, with the text's index."""
-        place = plan.cuts[done]
-        index, tokens = first + int(plan.order[place]), int(plan.lengths[place])
-        return ArgumentError(
-            f"inputs[{index}]: {tokens} tokens are more than the model takes ({error.expected}); pass "
-            "truncation=True, and max_length= where the tokenizer has no limit of its own",
-            key=f"inputs[{index}]",
-            expected=error.expected,
-            actual=f"{tokens} tokens",
-        )
+    def _run_window(self, window: Window, call: Call, bar: Any) -> Iterable[Any]:
+        steps = self._steps
+        prepared = steps.prepare(window, call)
+        kept: list[Any] = []
+        rows: list[Any] = []
+        inputs: list[Any] = []
+        for batch in prepared.batches:
+            with torch.inference_mode(), on_device(self.device):
+                kept.append(steps.run(batch, call))
+            rows.append(batch.rows)
+            inputs.append(batch.inputs)
+            if bar is not None and not self.many_rows:
+                bar.update(len(batch.rows))
+        if bar is not None:
+            bar.update(window.first + len(window.items) - bar.n)
+        empty = [np.zeros(0, np.int64)]
+        order = Order(np.concatenate(rows or empty), np.concatenate(inputs or empty), window)
+        return steps.finish(steps.collect(kept, order), prepared.details, call)
 
 
-def _place(model: Any, device: int | str | torch.device | None) -> torch.device:
-    """Moves the model to the device asked for, and returns it; a model spread by a device map stays."""
-    device_map = getattr(model, "hf_device_map", None)
-    if device_map is not None:
-        if device is not None:
-            raise ArgumentError(
-                "device: the model was loaded with device_map= and cannot be moved; leave device= out",
-                key="device",
-                expected="None",
-                actual=repr(device),
-            )
-        first = next(iter(device_map.values()))
-        return _parse_device(first)
-    if device == -1:
-        device = "cpu"
-    target = _parse_device(device)
-    if next((tensor.device for tensor in model.parameters()), target) != target:
-        model.to(target)
-    return target
+class ChunkPipeline(Pipeline):
+    """A pipeline of one's own, written as transformers' hooks, whose `preprocess` yields several rows of an input.
+
+    `postprocess` gets the list of what `_forward` gave for them. Rows may carry `is_last`, as transformers asks for;
+    rows of an input belong together without it.
+    """
+
+    many_rows = True
 
 
-def _parse_device(device: int | str | torch.device | None) -> torch.device:
-    if isinstance(device, (str, torch.device)):
-        return torch.device(device)
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
-    if accelerator is None:
-        if device is not None:
-            logger.warning("device=%d: there is no accelerator; the CPU is used", device)
-        return torch.device("cpu")
-    return torch.device(accelerator.type, device or 0)
-
-
-def _on(device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    """Makes the device the current one, where there are several: kernels are launched on the current one."""
-    return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
-
-
-def _open_bar(total: int | None, task: str) -> Any:
+def _open_bar(total: int | None, task: str, unit: str) -> Any:
     from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
-    return tqdm(total=total, desc=task or None, unit="text")
-
-
-def join(tensors: list[Tensor]) -> Tensor:
-    """What was collected of the batches, one after another, on the host."""
-    return (tensors[0] if len(tensors) == 1 else torch.cat(tensors)).cpu()
+    return tqdm(total=total, desc=task or None, unit=unit)

@@ -13,18 +13,17 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from .. import env
-from .._core import Tokenizer, pack_sequences, plan_batches
-from ..errors import ArgumentError
-from ..layers.layout import Layout
-from ..tokenization.options import CoreOptions, resolve_lengths, resolve_side
-from .inputs import Rows
-
-Ints = npt.NDArray[np.int64]
+from oxiformers import env
+from oxiformers._core import Tokenizer, pack_sequences, plan_batches
+from oxiformers.errors import ArgumentError
+from oxiformers.layers.layout import Layout
+from oxiformers.models.base import PreTrainedModel
+from oxiformers.pipelines.rows import Batch, Ints
+from oxiformers.pipelines.texts import Texts
+from oxiformers.tokenization.options import CoreOptions, resolve_lengths, resolve_side, resolve_truncation
 
 #: Tokens of a batch on CPU. The matrix products are at full speed from about 2,000 rows on, and the
 #: activations of a base-sized model stay small.
@@ -93,6 +92,15 @@ def lengths_asked(tokenizer: Any, arguments: Mapping[str, Any]) -> Lengths:
     )
 
 
+def truncation_asked(tokenizer: Any, arguments: Mapping[str, Any]) -> Lengths | None:
+    """What the arguments say about lengths, where they truncate, whether to a limit or to none; else None."""
+    asked = lengths_asked(tokenizer, arguments)
+    if asked.truncation is not None:
+        return asked
+    strategy = resolve_truncation(arguments.get("truncation"))  # without any limit, lengths_asked drops it
+    return None if strategy is None else Lengths(asked.padding, strategy, None)
+
+
 class Encoded(NamedTuple):
     """Tokenized texts, one after another.
 
@@ -106,17 +114,17 @@ class Encoded(NamedTuple):
     cu_seqlens: Ints
 
 
-def encode(tokenizer: Any, rows: Rows, arguments: Mapping[str, Any]) -> Encoded:
+def encode(tokenizer: Any, texts: Texts, arguments: Mapping[str, Any]) -> Encoded:
     """Tokenizes a window of texts in one call; padding that the arguments ask for is left out.
 
     Args:
         tokenizer: one over the compiled core, or anything that is called like it and returns lists.
-        rows: the texts.
+        texts: what to tokenize.
         arguments: of the call, see TOKENIZER_ARGUMENTS.
     """
     core = getattr(tokenizer, "backend_tokenizer", None)
     if not isinstance(core, Tokenizer) or not tokenizer.core_alone:
-        return _encode_lists(tokenizer, rows, arguments)
+        return _encode_lists(tokenizer, texts, arguments)
     lengths = lengths_asked(tokenizer, arguments)
     options: CoreOptions = {
         "add_special_tokens": bool(arguments.get("add_special_tokens", True)),
@@ -130,15 +138,15 @@ def encode(tokenizer: Any, rows: Rows, arguments: Mapping[str, Any]) -> Encoded:
         options["truncation_side"] = resolve_side(side, "truncation_side")
         options["max_length"] = lengths.max_length
         options["stride"] = arguments.get("stride", 0)
-    arrays = core.encode_batch_packed(rows.texts, rows.pairs, **options)  # type: ignore[misc]
+    arrays = core.encode_batch_packed(texts.texts, texts.pairs, **options)  # type: ignore[misc]
     return Encoded(arrays["input_ids"], arrays["token_type_ids"], arrays["cu_seqlens"])
 
 
-def _encode_lists(tokenizer: Any, rows: Rows, arguments: Mapping[str, Any]) -> Encoded:
+def _encode_lists(tokenizer: Any, texts: Texts, arguments: Mapping[str, Any]) -> Encoded:
     found: dict[str, list[list[int]]] = {"input_ids": [], "token_type_ids": []}
     kept = {name: value for name, value in arguments.items() if not name.startswith(("pad", "return_"))}
-    for index, text in enumerate(rows.texts):
-        pair = None if rows.pairs is None else rows.pairs[index]
+    for index, text in enumerate(texts.texts):
+        pair = None if texts.pairs is None else texts.pairs[index]
         encoding = tokenizer(text, pair, **kept)
         found["input_ids"].append(list(encoding["input_ids"]))
         types = encoding.get("token_type_ids")
@@ -147,8 +155,8 @@ def _encode_lists(tokenizer: Any, rows: Rows, arguments: Mapping[str, Any]) -> E
     return Encoded(ids, pack_sequences(found["token_type_ids"])[0], cu_seqlens)
 
 
-class Batch(NamedTuple):
-    """What goes through the model at once.
+class PackedTexts(NamedTuple):
+    """A batch of texts, one after another.
 
     Attributes:
         input_ids: int64 ``[T]``.
@@ -178,25 +186,25 @@ class Plan(NamedTuple):
     order: Ints
     cuts: list[int]
 
-    def batches(self) -> Iterator[Batch]:
-        """The batches in order; views of the window."""
+    def batches(self, inputs: Ints) -> Iterator[Batch]:
+        """The batches in order; their data is PackedTexts, views of the window.
+
+        Args:
+            inputs: int64 ``[N]``, the index of the input each text of the window belongs to.
+        """
         start_token = 0
         for start, end in pairwise(self.cuts):
             lengths = self.lengths[start:end]
             end_token = start_token + int(lengths.sum())
             types = self.token_type_ids
-            yield Batch(
+            packed = PackedTexts(
                 self.input_ids[start_token:end_token],
                 None if types is None else types[start_token:end_token],
                 lengths,
             )
+            rows = self.order[start:end]
+            yield Batch(rows, inputs[rows], packed)
             start_token = end_token
-
-    def restore(self) -> Ints:
-        """The place of each text of the window: int64 ``[N]``, the inverse of `order`."""
-        places = np.empty_like(self.order)
-        places[self.order] = np.arange(len(self.order))
-        return places
 
 
 def plan_window(encoded: Encoded, budget: int, rows: int | None, *, types: bool) -> Plan:
@@ -268,26 +276,35 @@ class Outputs(NamedTuple):
         elif tensor.shape[0] == rows and (rows != tokens or tensor.dim() < 2):
             return tensor.unbind(0)
         if tensor.shape[0] != tokens:
-            raise ArgumentError(
-                f"the model's first output has the shape {tuple(tensor.shape)}, neither a row for each of "
-                f"the {tokens} tokens nor one for each of the {rows} texts",
-                key="model",
-                expected=f"({tokens}, ...) or ({rows}, ...)",
-                actual=str(tuple(tensor.shape)),
+            raise ArgumentError.mismatch(
+                "model",
+                f"a first output of shape ({tokens}, ...), a row a token, or ({rows}, ...), a row a text",
+                tuple(tensor.shape),
             )
         parts: tuple[Tensor, ...] = tensor.split(self.lengths.tolist())
         return parts
 
 
-def forward_arguments(model: Any) -> frozenset[str]:
-    """The names of the arguments of the model's forward."""
-    return _argument_names(getattr(model.forward, "__func__", model.forward))
+class ForwardArguments(NamedTuple):
+    """What a model's forward takes: the names it lists, and whether it takes a packed batch, by `layout`."""
+
+    names: frozenset[str]
+    packed: bool
+
+
+def forward_arguments(model: Any) -> ForwardArguments:
+    """What the model's forward takes. Of the package's own models, all of `**options` are theirs."""
+    if type(model).__name__ == "OptimizedModule":
+        model = model._orig_mod  # what torch.compile wraps has the signature
+    names, more = _argument_names(getattr(model.forward, "__func__", model.forward))
+    return ForwardArguments(names, "layout" in names or (more and isinstance(model, PreTrainedModel)))
 
 
 @lru_cache(maxsize=64)
-def _argument_names(function: Callable[..., Any]) -> frozenset[str]:
+def _argument_names(function: Callable[..., Any]) -> tuple[frozenset[str], bool]:
     # Reading a signature takes longer than a short text through a small model.
-    return frozenset(inspect.signature(function).parameters)
+    parameters = inspect.signature(function).parameters
+    return frozenset(parameters), any(item.kind is item.VAR_KEYWORD for item in parameters.values())
 
 
 class PadSettings(NamedTuple):
@@ -297,35 +314,47 @@ class PadSettings(NamedTuple):
     side: str
 
 
+def pad_settings(model: Any, tokenizer: Any) -> PadSettings:
+    """How batches are padded for a model that takes no `layout`.
+
+    Raises ArgumentError where the tokenizer has no padding token.
+    """
+    if tokenizer.pad_token_id is None:
+        hint = f"{type(model).__name__} takes padded batches only; set tokenizer.pad_token"
+        raise ArgumentError.mismatch("pad_token", "a token", None, hint)
+    return PadSettings(tokenizer.pad_token_id, tokenizer.padding_side)
+
+
 def run_model(
-    model: Any, batch: Batch, device: torch.device, padding: PadSettings | None, **inputs: Any
+    model: Any, texts: PackedTexts, device: torch.device, padding: PadSettings | None, **inputs: Any
 ) -> Outputs:
-    """Runs one batch through the model, packed, or padded where `padding` says how.
+    """Runs a batch of texts through the model, packed, or padded where `padding` says how.
 
     Args:
         model: takes `layout`, or is padded for.
-        batch: what goes in.
+        texts: what goes in.
         device: of the model.
-        padding: how to pad for a model without a packed door; None for any other.
+        padding: how to pad for a model that does not take packed batches; None for any other.
         **inputs: further arguments of its forward.
     """
+    lengths = texts.lengths
     if padding is None:
-        inputs["input_ids"] = batch.input_ids.to(device)
-        if batch.token_type_ids is not None:
-            inputs["token_type_ids"] = batch.token_type_ids.to(device)
-        inputs["layout"] = Layout.from_lengths(batch.lengths, device)
-        return Outputs(model(**inputs), batch.lengths, None)
-    columns = torch.arange(int(batch.lengths.max()))
+        inputs["input_ids"] = texts.input_ids.to(device)
+        if texts.token_type_ids is not None:
+            inputs["token_type_ids"] = texts.token_type_ids.to(device)
+        inputs["layout"] = Layout.from_lengths(lengths, device)
+        return Outputs(model(**inputs), lengths, None)
+    columns = torch.arange(int(lengths.max()))
     if padding.side == "left":
-        keep = columns >= columns.numel() - batch.lengths[:, None]
+        keep = columns >= columns.numel() - lengths[:, None]
     else:
-        keep = columns < batch.lengths[:, None]
+        keep = columns < lengths[:, None]
     ids = torch.full(keep.shape, padding.token_id, dtype=torch.int64)
-    ids[keep] = batch.input_ids
+    ids[keep] = texts.input_ids
     inputs["input_ids"] = ids.to(device)
     inputs["attention_mask"] = keep.to(torch.int64).to(device)
-    if batch.token_type_ids is not None:
+    if texts.token_type_ids is not None:
         types = torch.zeros_like(ids)
-        types[keep] = batch.token_type_ids
+        types[keep] = texts.token_type_ids
         inputs["token_type_ids"] = types.to(device)
-    return Outputs(model(**inputs), batch.lengths, keep.to(device))
+    return Outputs(model(**inputs), lengths, keep.to(device))

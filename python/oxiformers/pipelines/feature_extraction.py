@@ -8,12 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import ArgumentError
-from .base import Arguments, Pipeline
-from .batching import Outputs, Plan, lengths_asked
+from oxiformers.errors import ArgumentError
+from oxiformers.pipelines.batching import check_tokenizer_arguments, lengths_asked
+from oxiformers.pipelines.call import Arguments, Call
+from oxiformers.pipelines.hooks import equivalent
+from oxiformers.pipelines.rows import Batch
+from oxiformers.pipelines.text import TextPipeline
 
 
-class FeatureExtractionPipeline(Pipeline):
+class FeatureExtractionPipeline(TextPipeline):
     """Texts to the hidden states of a model: the first of its outputs.
 
     Arguments of the constructor or a call, beside those of Pipeline and of the tokenizer:
@@ -37,26 +40,29 @@ class FeatureExtractionPipeline(Pipeline):
         nested = rest.pop("tokenize_kwargs", None) or {}
         for name in nested:
             if name in rest:
-                raise ArgumentError(
-                    f"{name}: given twice, as an argument and in tokenize_kwargs",
-                    key=name,
-                    expected="once",
-                    actual="twice",
-                )
-        return Arguments({**rest, **nested}, task)
+                raise ArgumentError(f"{name}: given twice, as an argument and in tokenize_kwargs", key=name)
+        rest.update(nested)
+        check_tokenizer_arguments(rest)
+        return Arguments(rest, {}, task)
 
-    def collect(self, outputs: Outputs) -> tuple[Tensor, ...]:
+    def run(self, batch: Batch, call: Call) -> tuple[Tensor, ...]:
         """The first output, a tensor a text: ``[S, D]``, or ``[L]`` of a model that gives one row a text."""
+        outputs = self.run_texts(batch)
         return outputs.sequences(outputs.first())
 
-    def finish(self, kept: list[Any], plan: Plan, arguments: Arguments) -> Iterator[Any]:
+    def finish(self, collected: list[Tensor], details: Any, call: Call) -> Iterator[Any]:
         """A nested list or a tensor for each text of the window, made when it is asked for."""
-        vectors = [vector for batch in kept for vector in batch]
-        as_tensors = arguments.task.get("return_tensors", False)
-        for place in plan.restore().tolist():
-            vector = self._pad(vectors[place], arguments.tokenizer).unsqueeze(0)
+        as_tensors = call.finish.get("return_tensors", False)
+        for features in collected:
+            vector = self._pad(features, call.prepare).unsqueeze(0)
             # A copy, as the window is large, and a tensor of inference mode could not enter a graph.
             yield vector.to("cpu", copy=True) if as_tensors else vector.tolist()
+
+    @equivalent
+    def postprocess(self, model_outputs: Any, **arguments: Any) -> Any:
+        """The first output for one text, ``[1, S, D]``, as a tensor or nested lists."""
+        first = model_outputs[0]
+        return first if arguments.get("return_tensors") else first.tolist()
 
     def _pad(self, vector: Tensor, arguments: dict[str, Any]) -> Tensor:
         """``[S, D]`` with rows of zeros up to the padded length the arguments ask for."""

@@ -1,21 +1,24 @@
-"""What a pipeline is called with: which kind of container it is, and what one input in it says."""
+"""What a pipeline is called with: one input, a list, or something to stream; and how it is read, in windows."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple, NoReturn, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from ..errors import InputTypeError
-from .pt_utils import rows
+import torch.utils.data
+
+from oxiformers.errors import OxiformersError
+from oxiformers.pipelines.pt_utils import KeyDataset, KeyPairDataset, rows
 
 #: An input that took longer to arrive is not waited for in the middle of a window, in seconds.
 SLOW = 0.01
 
 
 @runtime_checkable
-class _Numbered(Protocol):
+class Numbered(Protocol):
     """A dataset: it has a length, and rows by number."""
 
     def __len__(self) -> int: ...
@@ -30,12 +33,12 @@ class Source:
     Attributes:
         items: the inputs; an iterator can be read once, anything else anew.
         total: how many there are, None where nobody knows.
-        single: there is one, not in a container, and one result is due.
-        streamed: results are due one by one, as they are asked for.
+        single: there is one, not in a container, and one result is returned for it.
+        streamed: results are given out one by one, as they are asked for.
         from_dataset: inputs that are dicts are rows, and may have columns that are no text.
     """
 
-    items: Iterable[Any] | _Numbered
+    items: Iterable[Any] | Numbered
     total: int | None
     single: bool = False
     streamed: bool = False
@@ -51,145 +54,91 @@ class Source:
 
 
 def find_source(inputs: Any) -> Source:
-    """What the inputs are: one, a list, or something to stream.
+    """What the inputs are: a list, a dataset or an iterator; anything else is one input.
 
-    Raises InputTypeError for what is none of them.
+    Datasets are those of torch and of the `datasets` library, and KeyDataset. A file is one input, though it
+    iterates over its lines.
     """
-    if isinstance(inputs, (str, Mapping)):
-        return Source([inputs], 1, single=True)
-    if isinstance(inputs, tuple):
-        _refuse(inputs, "; for several texts pass a list, for a pair a dict")
-    if isinstance(inputs, (bytes, bytearray)) or not isinstance(inputs, Iterable | _Numbered):
-        _refuse(inputs)
-    if hasattr(inputs, "iloc") and hasattr(inputs, "columns"):
-        _refuse(inputs, "; of a data frame pass one column")  # it would give out the names of its columns
-    if isinstance(inputs, Sequence):
+    if isinstance(inputs, list):
         return Source(inputs, len(inputs))
-    if isinstance(inputs, Iterator):
+    known = (torch.utils.data.Dataset, KeyDataset, KeyPairDataset)
+    if isinstance(inputs, known) or type(inputs).__module__.partition(".")[0] == "datasets":
+        total = len(inputs) if isinstance(inputs, Sized) else None
+        return Source(inputs, total, streamed=True, from_dataset=True)
+    if isinstance(inputs, Iterator) and not hasattr(inputs, "read"):
         return Source(inputs, None, streamed=True)
-    total = len(inputs) if isinstance(inputs, _Numbered) else None
-    return Source(inputs, total, streamed=True, from_dataset=True)
+    return Source([inputs], 1, single=True)
 
 
-def _refuse(inputs: Any, hint: str = "") -> NoReturn:
-    kind = type(inputs).__name__
-    raise InputTypeError(
-        'inputs: expected a str, a dict {"text", "text_pair"}, or a list, generator or dataset of those, '
-        f"got {kind}{hint}",
-        key="inputs",
-        expected="a str, a dict, or a list, generator or dataset of those",
-        actual=kind,
-    )
+class Window(NamedTuple):
+    """Some inputs in a row, which are prepared together.
+
+    Attributes:
+        items: the inputs.
+        first: the index of the first one among all inputs of the call.
+        from_dataset: see Source.
+    """
+
+    items: list[Any]
+    first: int = 0
+    from_dataset: bool = False
+
+    def part(self, start: int, end: int | None = None) -> Window:
+        """The inputs from `start` to `end`, counted in the window."""
+        return Window(self.items[start:end], self.first + start, self.from_dataset)
+
+    def each(self, prepare: Callable[[Any], Any]) -> Iterator[Any]:
+        """`prepare(item)` of one input after another; an error of it says which input it was."""
+        for index, item in enumerate(self.items, self.first):
+            with naming(index):
+                prepared = prepare(item)
+            yield prepared
 
 
-def read_windows(items: Iterator[Any], rows: int, ramp: bool) -> Iterator[list[Any]]:
-    """The inputs in windows of at most `rows`; nothing is read before its window is asked for.
+@contextmanager
+def naming(index: int) -> Iterator[None]:
+    """Adds the index of the input to errors raised inside, as a note, where they do not name it themselves."""
+    try:
+        yield
+    except Exception as error:
+        if not (isinstance(error, OxiformersError) and (error.key or "").startswith("inputs[")):
+            error.add_note(f"raised by inputs[{index}]")
+        raise
+
+
+def read_windows(source: Source, size: int, *, ramp: bool) -> Iterator[Window]:
+    """The inputs in windows of at most `size`; nothing is read before its window is asked for.
+
+    Where reading an input fails, the inputs before it are given out as a window; the error is raised after it.
 
     Args:
-        items: the inputs.
-        rows: the most inputs of a window.
+        source: the inputs.
+        size: the most inputs of a window.
         ramp: begin with a window of one and grow fourfold, so that the first result comes soon; an input that
             was slow to arrive ends its window, and the next window is of one again, so that a generator that
             waits for its inputs (a queue) gives out each answer before it has to produce the next input.
     """
-    size = 1 if ramp else rows
-    while True:
+    items, first = iter(source), 0
+    grown = 1 if ramp else size
+    failure: Exception | None = None
+    more = True
+    while more:
         window: list[Any] = []
         slow = False
-        while len(window) < size and not slow:
+        while len(window) < grown and not slow:
             start = time.perf_counter()
             try:
                 window.append(next(items))
             except StopIteration:
-                if window:
-                    yield window
-                return
+                more = False
+                break
+            except Exception as error:  # noqa: BLE001 - raised below, after the answers to what came before it
+                failure, more = error, False
+                break
             slow = ramp and time.perf_counter() - start > SLOW
-        yield window
-        size = 1 if slow else min(size * 4, rows)
-
-
-class Rows(NamedTuple):
-    """A window of inputs, read: texts, and the pairs of those that have one (None where no input has)."""
-
-    texts: list[Any]
-    pairs: list[str | None] | None
-
-
-def read_rows(window: list[Any], first: int, from_dataset: bool, words: bool = False) -> Rows:
-    """Reads a window of inputs.
-
-    Args:
-        window: str, dicts with "text" and perhaps "text_pair", or the older pair, [[text, text_pair]].
-        first: the index of the window's first input among all inputs, for errors.
-        from_dataset: dicts may have further keys.
-        words: each input is a list of words.
-
-    Raises:
-        InputTypeError: an input is none of these; names its index.
-    """
-    if not words and all(type(item) is str for item in window):
-        return Rows(window, None)
-    texts: list[Any] = []
-    pairs: list[str | None] = []
-    for index, item in enumerate(window, first):
-        text, pair = item, None
-        if isinstance(item, Mapping):
-            text, pair = _read_mapping(item, index, from_dataset)
-        elif not words and isinstance(item, (list, tuple)):
-            text, pair = _read_nested(item, index)
-        if words:
-            _check_words(text, index)
-        elif not isinstance(text, str):
-            _refuse_item(text, f"inputs[{index}]", 'a str or a dict {"text", "text_pair"}')
-        if pair is not None and not isinstance(pair, str):
-            _refuse_item(pair, f"inputs[{index}]['text_pair']", "a str")
-        texts.append(text)
-        pairs.append(pair)
-    return Rows(texts, pairs if any(pair is not None for pair in pairs) else None)
-
-
-def _read_mapping(item: Mapping[str, Any], index: int, from_dataset: bool) -> tuple[Any, Any]:
-    unknown = item.keys() - {"text", "text_pair"}
-    if "text" not in item or (unknown and not from_dataset):
-        keys = ", ".join(repr(key) for key in item) or "none"
-        hint = "; name the column with KeyDataset(dataset, column)" if from_dataset else ""
-        raise InputTypeError(
-            f'inputs[{index}]: expected a dict with the keys "text" and, for a pair, "text_pair", got '
-            f"{keys}{hint}",
-            key=f"inputs[{index}]",
-            expected='"text" and perhaps "text_pair"',
-            actual=keys,
-        )
-    return item["text"], item.get("text_pair")
-
-
-def _read_nested(item: Sequence[Any], index: int) -> tuple[Any, Any]:
-    if isinstance(item, list) and len(item) == 1 and isinstance(item[0], list) and len(item[0]) == 2:
-        return item[0][0], item[0][1]
-    raise InputTypeError(
-        f"inputs[{index}]: expected a str or a dict, got {_kind(item)}; a pair of texts is passed as "
-        '{"text": first, "text_pair": second}',
-        key=f"inputs[{index}]",
-        expected='a str or a dict {"text", "text_pair"}',
-        actual=_kind(item),
-    )
-
-
-def _check_words(text: Any, index: int) -> None:
-    if not isinstance(text, (list, tuple)):
-        _refuse_item(text, f"inputs[{index}]", "a list of words, as is_split_into_words=True says")
-    for place, word in enumerate(text):
-        if not isinstance(word, str):
-            _refuse_item(word, f"inputs[{index}][{place}]", "a str (a word)")
-
-
-def _refuse_item(value: Any, name: str, expected: str) -> NoReturn:
-    raise InputTypeError(
-        f"{name}: expected {expected}, got {_kind(value)}", key=name, expected=expected, actual=_kind(value)
-    )
-
-
-def _kind(value: Any) -> str:
-    kind = type(value).__name__
-    return f"a {kind} of {len(value)}" if isinstance(value, (list, tuple)) else kind
+        if window:
+            yield Window(window, first, source.from_dataset)
+        first += len(window)
+        grown = 1 if slow else min(grown * 4, size)
+    if failure is not None:
+        raise failure

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..errors import ArgumentError
-
 
 class Results(Iterator[Any]):
     """The results of a stream of inputs, in order; computed, a window at a time, when one is asked for.
@@ -43,17 +41,3 @@ class SizedResults(Results):
 
     def __len__(self) -> int:
         return self._total
-
-
-def check_batch_size(batch_size: Any) -> int | None:
-    """`batch_size` as a number of rows, None for no limit. Raises ArgumentError."""
-    if batch_size is None:
-        return None
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise ArgumentError(
-            f"batch_size: expected an integer of at least 1, or None, got {batch_size!r}",
-            key="batch_size",
-            expected="an integer of at least 1, or None",
-            actual=repr(batch_size),
-        )
-    return batch_size

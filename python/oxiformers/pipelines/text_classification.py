@@ -9,10 +9,13 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from ..errors import ArgumentError, ConfigError
-from ..logging import get_logger
-from .base import Arguments, Pipeline, join
-from .batching import Outputs, Plan
+from oxiformers.errors import ArgumentError, ConfigError
+from oxiformers.logging import get_logger
+from oxiformers.pipelines.batching import check_tokenizer_arguments
+from oxiformers.pipelines.call import Arguments, Call
+from oxiformers.pipelines.hooks import equivalent
+from oxiformers.pipelines.rows import Batch, Order, join
+from oxiformers.pipelines.text import TextPipeline
 
 logger = get_logger(__name__)
 
@@ -40,7 +43,7 @@ def identity(logits: Scores) -> Scores:
 FUNCTIONS = {"softmax": softmax, "sigmoid": sigmoid, "none": identity}
 
 
-class TextClassificationPipeline(Pipeline):
+class TextClassificationPipeline(TextPipeline):
     """Texts, or pairs of texts, to labels with scores.
 
     Arguments of the constructor or a call, beside those of Pipeline and of the tokenizer:
@@ -54,8 +57,8 @@ class TextClassificationPipeline(Pipeline):
     dicts.
     """
 
-    def __init__(self, model: Any, tokenizer: Any = None, **arguments: Any) -> None:
-        super().__init__(model, tokenizer, **arguments)
+    def __init__(self, model: Any, *parts: Any, **arguments: Any) -> None:
+        super().__init__(model, *parts, **arguments)
         if not type(model).__name__.endswith("ForSequenceClassification"):
             logger.warning(
                 "the model %s is not known to classify sequences; %s needs logits, one row a text",
@@ -80,11 +83,11 @@ class TextClassificationPipeline(Pipeline):
             )
         function = rest.pop("function_to_apply", None)
         if function is not None and function != "default":
-            task["function"] = _function_name(function)
+            task["function_to_apply"] = _function_name(function)
         everything = rest.pop("return_all_scores", None)
         if "top_k" in rest:
             task["top_k"] = _check_top_k(rest.pop("top_k"))
-            task["legacy"] = False
+            task["_legacy"] = False
         elif everything is not None:
             warnings.warn(
                 "return_all_scores is deprecated: pass top_k=None for every label, top_k=1 for the best",
@@ -92,31 +95,47 @@ class TextClassificationPipeline(Pipeline):
                 stacklevel=2,
             )
             task["top_k"] = None if everything else 1
-        return Arguments(rest, task)
+        check_tokenizer_arguments(rest)
+        return Arguments(rest, {}, task)
 
-    def collect(self, outputs: Outputs) -> Tensor:
+    def run(self, batch: Batch, call: Call) -> Tensor:
         """The logits of a batch, ``[B, L]``."""
-        logits = outputs.named("logits")
-        rows = outputs.lengths.numel()
+        logits = self.run_texts(batch).named("logits")
+        rows = len(batch.rows)
         if logits is None or logits.dim() != 2 or logits.shape[0] != rows:
             found = "no logits" if logits is None else f"logits of shape {tuple(logits.shape)}"
-            raise ArgumentError(
-                f"{type(self.model).__name__} gives {found} for {rows} texts; text-classification needs a "
-                f"model with a classification head, logits of shape ({rows}, labels)",
-                key="model",
-                expected=f"logits of shape ({rows}, labels)",
-                actual=found,
+            raise ArgumentError.mismatch(
+                "model",
+                f"logits of shape ({rows}, labels), of a classification head",
+                f"{found} of {type(self.model).__name__}",
             )
         return logits
 
-    def finish(self, kept: list[Any], plan: Plan, arguments: Arguments) -> list[Any]:
+    def collect(self, kept: list[Tensor], order: Order) -> Scores:
+        """The logits of the window, ``[N, L]``, in the order of its inputs."""
+        logits: Scores = join(kept).float().numpy()[order.places()]
+        return logits
+
+    def finish(self, collected: Scores, details: Any, call: Call) -> list[Any]:
         """A dict, or a list of dicts, for each text of the window."""
-        logits: Scores = join(kept).float().numpy()[plan.restore()]
-        task = arguments.task
-        scores = FUNCTIONS[task.get("function") or self._default_function()](logits)
+        return self._label(collected, **call.finish)
+
+    @equivalent
+    def postprocess(self, model_outputs: Any, **arguments: Any) -> Any:
+        """The logits of one text, ``[1, L]``, to a dict, or a list of dicts."""
+        return self._label(model_outputs["logits"].float().numpy(), **arguments)[0]
+
+    def _label(
+        self,
+        logits: Scores,
+        function_to_apply: str | None = None,
+        top_k: int | None = 1,
+        _legacy: bool = True,
+    ) -> list[Any]:
+        """Logits ``[N, L]`` to what a text's result is; `_legacy` where `top_k` was not given."""
+        scores = FUNCTIONS[function_to_apply or self._default_function()](logits)
         labels = self._labels(scores.shape[1])
-        top_k, legacy = task.get("top_k", 1), task.get("legacy", True)
-        if legacy and top_k == 1:
+        if _legacy and top_k == 1:
             best = scores.argmax(axis=1)
             values = scores[np.arange(len(best)), best]
             return [
@@ -124,7 +143,7 @@ class TextClassificationPipeline(Pipeline):
                 for index, score in zip(best.tolist(), values.tolist(), strict=True)
             ]
         order = np.broadcast_to(np.arange(scores.shape[1]), scores.shape)
-        if not legacy:
+        if not _legacy:
             order = np.argsort(-scores, axis=1, kind="stable")[:, :top_k]
         sorted_scores = np.take_along_axis(scores, order, axis=1)
         return [
@@ -144,11 +163,10 @@ class TextClassificationPipeline(Pipeline):
         id2label = self.model.config.id2label or {}
         missing = next((index for index in range(count) if index not in id2label), None)
         if missing is not None:
-            raise ConfigError(
-                f"id2label: expected a name for each of the {count} logits, {missing} has none",
-                key="id2label",
-                expected=f"the keys 0 to {count - 1}",
-                actual=", ".join(map(str, id2label)) or "none",
+            raise ConfigError.mismatch(
+                "id2label",
+                f"the keys 0 to {count - 1}, a name for each of {count} logits",
+                ", ".join(map(str, id2label)) or "none",
             )
         return [id2label[index] for index in range(count)]
 
@@ -156,22 +174,12 @@ class TextClassificationPipeline(Pipeline):
 def _function_name(value: Any) -> str:
     name = value.lower() if isinstance(value, str) else value
     if not isinstance(name, str) or name not in FUNCTIONS:
-        expected = "one of " + ", ".join(repr(known) for known in (*FUNCTIONS, "default"))
-        raise ArgumentError(
-            f"function_to_apply: expected {expected}, got {value!r}",
-            key="function_to_apply",
-            expected=expected,
-            actual=repr(value),
-        )
+        names = ", ".join(repr(known) for known in (*FUNCTIONS, "default"))
+        raise ArgumentError.mismatch("function_to_apply", f"one of {names}", repr(value))
     return name
 
 
 def _check_top_k(value: Any) -> int | None:
     if value is not None and (not isinstance(value, int) or value < 0):
-        raise ArgumentError(
-            f"top_k: expected an integer of at least 0, or None for all, got {value!r}",
-            key="top_k",
-            expected="an integer of at least 0, or None",
-            actual=repr(value),
-        )
+        raise ArgumentError.mismatch("top_k", "an integer of at least 0, or None for all", repr(value))
     return value

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from .._core import AddedToken, Encoding, Tokenizer
-from .batch import BatchEncoding, CharSpan, TokenSpan
-from .bert import BertTokenizer, BertTokenizerFast, DistilBertTokenizer, DistilBertTokenizerFast
-from .classes import tokenizer_class
-from .json_schema import get_json_schema
-from .options import PaddingStrategy, TensorType, TruncationStrategy
-from .tokenizer import PreTrainedTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from oxiformers._core import AddedToken, Encoding, Tokenizer
+from oxiformers.tokenization.batch import BatchEncoding, CharSpan, TokenSpan
+from oxiformers.tokenization.bert import (
+    BertTokenizer,
+    BertTokenizerFast,
+    DistilBertTokenizer,
+    DistilBertTokenizerFast,
+)
+from oxiformers.tokenization.classes import tokenizer_class
+from oxiformers.tokenization.json_schema import get_json_schema
+from oxiformers.tokenization.options import PaddingStrategy, TensorType, TruncationStrategy
+from oxiformers.tokenization.tokenizer import (
+    PreTrainedTokenizer,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
 
 __all__ = [
     "AddedToken",

@@ -7,11 +7,11 @@ from collections.abc import ItemsView, KeysView, Sequence, ValuesView
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, overload
 
-from .._core import Encoding, Tokenizer
-from ..errors import ArgumentError
-from ..logging import get_logger
-from .options import CoreOptions, TensorType, resolve_tensor_type
-from .tensors import convert, is_tensor
+from oxiformers._core import Encoding, Tokenizer
+from oxiformers.errors import ArgumentError
+from oxiformers.logging import get_logger
+from oxiformers.tokenization.options import CoreOptions, TensorType, resolve_tensor_type
+from oxiformers.tokenization.tensors import convert, is_tensor
 
 if TYPE_CHECKING:
     import torch

@@ -7,10 +7,11 @@ import os
 from collections.abc import Mapping
 from typing import Any, ClassVar, TypedDict
 
-from .._core import AddedToken, Tokenizer
-from ..errors import ArgumentError, FormatError, InputTypeError
-from .special_tokens import keep_flags, text_of
-from .tokenizer import PreTrainedTokenizerFast, core_of
+from oxiformers._core import AddedToken, Tokenizer
+from oxiformers.errors import ArgumentError, FormatError, InputTypeError
+from oxiformers.files import refuse_foreign
+from oxiformers.tokenization.special_tokens import keep_flags, text_of
+from oxiformers.tokenization.tokenizer import PreTrainedTokenizerFast, core_of
 
 
 class _Normalization(TypedDict):
@@ -76,12 +77,7 @@ class BertTokenizer(PreTrainedTokenizerFast):
             if not isinstance(token, (str, AddedToken)) and (
                 token is not None or (not whole and (vocab_file or vocab))
             ):
-                raise InputTypeError(
-                    f"{name} should be a str or an AddedToken, not {type(token).__name__}",
-                    key=name,
-                    expected="a str or an AddedToken",
-                    actual=type(token).__name__,
-                )
+                raise InputTypeError.mismatch(name, "a str or an AddedToken", type(token).__name__)
         names = {name: text_of(token) for name, token in tokens.items() if token is not None}
         if isinstance(vocab, (str, os.PathLike)):
             vocab_file, vocab = vocab_file or vocab, None
@@ -89,6 +85,7 @@ class BertTokenizer(PreTrainedTokenizerFast):
             core = core_of(tokenizer_object, tokenizer_file, type(self).__name__)
         elif vocab_file is not None:
             settings.setdefault("clean_up_tokenization_spaces", True)
+            refuse_foreign(vocab_file, "a vocab.txt")
             core = _without_added(Tokenizer.from_vocab(os.fspath(vocab_file), **normalization, **names))
         else:
             if vocab is None:
@@ -97,13 +94,12 @@ class BertTokenizer(PreTrainedTokenizerFast):
             core = Tokenizer.from_str(_wordpiece_json(vocab, names["unk_token"]), "vocab")
         if core.model_type != "WordPiece":
             path = None if tokenizer_file is None else os.fspath(tokenizer_file)
-            raise FormatError(
-                f"{type(self).__name__} needs a WordPiece model, and {path or 'tokenizer_object'} has "
-                f"{core.model_type}: load it with AutoTokenizer or PreTrainedTokenizerFast",
+            raise FormatError.mismatch(
+                "model.type",
+                "WordPiece",
+                core.model_type,
+                "load it with AutoTokenizer or PreTrainedTokenizerFast",
                 path=path,
-                key="model.type",
-                expected="WordPiece",
-                actual=core.model_type,
             )
         normalizer = json.loads(core.components())["normalizer"] or {}
         wanted = {key: value for key, value in normalization.items() if key in self._compared}
@@ -168,12 +164,7 @@ def _wordpiece_json(vocab: Mapping[str, int], unk_token: str) -> str:
     """A tokenizer.json of BERT's form over that vocabulary, without added tokens and template."""
     for token, index in vocab.items():
         if not isinstance(token, str) or not isinstance(index, int):
-            raise InputTypeError(
-                f"vocab should map str to int, found {token!r}: {index!r}",
-                key="vocab",
-                expected="str to int",
-                actual=f"{type(token).__name__} to {type(index).__name__}",
-            )
+            raise InputTypeError.mismatch("vocab", "ids by token, str to int", f"{token!r}: {index!r}")
     return json.dumps(
         {
             "version": "1.0",

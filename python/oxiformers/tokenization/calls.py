@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .._core import Tokenizer
-from ..errors import ArgumentError, InputTypeError
-from ..logging import get_logger
-from .batch import BatchEncoding, Recipe
-from .inputs import Inputs, gather, split_pairs
-from .options import (
+from oxiformers._core import Tokenizer
+from oxiformers.errors import ArgumentError, InputTypeError
+from oxiformers.logging import get_logger
+from oxiformers.tokenization.batch import BatchEncoding, Recipe
+from oxiformers.tokenization.inputs import Inputs, gather, split_pairs
+from oxiformers.tokenization.options import (
     LARGE_INTEGER,
     CoreOptions,
     PaddingStrategy,
@@ -22,7 +22,7 @@ from .options import (
     resolve_size,
     resolve_tensor_type,
 )
-from .tensors import ragged_array, unequal_rows
+from oxiformers.tokenization.tensors import ragged_array, unequal_rows
 
 if TYPE_CHECKING:
     import torch
@@ -394,7 +394,7 @@ def _unpadded(kwargs: dict[str, Any]) -> dict[str, Any]:
 
 def _require_text(text: Any, method: str) -> None:
     if text is None:
-        raise InputTypeError(f"{method} takes text, not None", key="text", expected="text", actual="None")
+        raise InputTypeError.mismatch("text", f"text for {method}", "None")
 
 
 def _columns(core: Tokenizer, inputs: Inputs, call: _Call) -> dict[str, Any]:

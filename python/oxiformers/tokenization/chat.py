@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from inspect import isfunction, ismethod
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from ..errors import ArgumentError, InputTypeError, UnsupportedError
-from ..logging import get_logger
-from .batch import BatchEncoding
-from .control_tokens import control_tokens, encode_marked, mark
-from .json_schema import get_json_schema
-from .options import PaddingStrategy, TensorType
+from oxiformers.errors import ArgumentError, InputTypeError, UnsupportedError
+from oxiformers.logging import get_logger
+from oxiformers.tokenization.batch import BatchEncoding
+from oxiformers.tokenization.control_tokens import control_tokens, encode_marked, mark
+from oxiformers.tokenization.json_schema import get_json_schema
+from oxiformers.tokenization.options import PaddingStrategy, TensorType
+from oxiformers.tokenization.tensors import to_python
 
 if TYPE_CHECKING:
-    from .tokenizer import PreTrainedTokenizerFast
+    from oxiformers.tokenization.tokenizer import PreTrainedTokenizerFast
 
 logger = get_logger(__name__)
 
@@ -88,10 +90,10 @@ def render_chat_template(
 
     Raises:
         ChatTemplateError: what the template raises, or the sandbox refuses.
-        ArgumentError, InputTypeError: a conversation, tool or document that is none.
+        ArgumentError, InputTypeError: a conversation, tool or document of another type.
     """
     try:
-        from . import jinja
+        from oxiformers.tokenization import jinja
     except ImportError as error:
         raise UnsupportedError(
             "chat templates need jinja2: install it with `pip install jinja2`", key="jinja2"
@@ -142,12 +144,10 @@ def _schemas(tools: Sequence[Any] | None) -> list[Any] | None:
         elif isfunction(tool) or ismethod(tool):
             schemas.append(get_json_schema(tool))
         else:
-            raise ArgumentError(
-                f"tools[{index}] should be a JSON schema, or a function with type hints and a docstring to make "
-                f"one of, not {type(tool).__name__}",
-                key=f"tools[{index}]",
-                expected="a dict or a function",
-                actual=type(tool).__name__,
+            raise ArgumentError.mismatch(
+                f"tools[{index}]",
+                "a JSON schema, or a function with type hints and a docstring to make one of",
+                type(tool).__name__,
             )
     return schemas
 
@@ -212,9 +212,7 @@ def _no_continuation(reason: str, field: str) -> ArgumentError:
 
 def _wrong(key: str, expected: str, value: Any) -> InputTypeError:
     kind = type(value).__name__
-    return InputTypeError(
-        f"{key} should be {expected}, not {kind} ({value!r:.80})", key=key, expected=expected, actual=kind
-    )
+    return InputTypeError.mismatch(key, expected, kind, f"its value is {value!r:.80}")
 
 
 class ChatTemplates:
@@ -321,8 +319,9 @@ class ChatTemplates:
             result = tokenizer(texts if batched else texts[0], **options)
         if return_assistant_tokens_mask:
             tensors = options["return_tensors"]
-            masks = assistant_masks(result, spans, rows_of=batched or tensors is not None)
-            result["assistant_masks"] = masks if batched or tensors is not None else masks[0]
+            masks = assistant_masks(result, spans)
+            in_rows = batched or tensors is not None or "overflow_to_sample_mapping" in result
+            result["assistant_masks"] = masks if in_rows else masks[0]
             if tensors is not None:
                 result.convert_to_tensors(tensors)
         return result if return_dict else result["input_ids"]
@@ -393,7 +392,7 @@ class ChatTemplates:
         if own is None:
             raise ArgumentError(
                 "Cannot use chat template functions because tokenizer.chat_template is not set and no template "
-                "argument was passed: the model is none for chats, or its template has to be passed as "
+                "argument was passed: the model is not made for chats, or its template has to be passed as "
                 "chat_template=",
                 key="chat_template",
             )
@@ -427,18 +426,30 @@ def is_batch(conversation: Any) -> bool:
     return isinstance(conversation[0], (list, tuple)) or hasattr(conversation[0], "messages")
 
 
-def assistant_masks(batch: BatchEncoding, spans: list[Spans], rows_of: bool) -> list[list[int]]:
-    """1 at each token inside a row's spans, 0 elsewhere; `rows_of` says whether `batch` has a batch axis."""
-    rows = batch["input_ids"] if rows_of else [batch["input_ids"]]
-    masks = []
-    for row, ids in enumerate(rows):
-        mask = [0] * len(ids)
-        for first, last in spans[row]:
-            start = batch.char_to_token(row, first)
-            if start is None:  # cut off
-                break
-            end = batch.char_to_token(row, last - 1)
-            stop = end + 1 if end else len(mask)
-            mask[start:stop] = [1] * (stop - start)
-        masks.append(mask)
-    return masks
+def assistant_masks(batch: BatchEncoding, spans: list[Spans]) -> list[list[int]]:
+    """For each row of the batch, 1 at each token that holds a character of the row's spans and 0 elsewhere.
+
+    Raises ArgumentError where the tokenizer does not say which characters its tokens come from.
+    """
+    if batch.encodings is None:
+        raise ArgumentError.mismatch(
+            "return_assistant_tokens_mask", "a tokenizer that returns offsets", "one that does not"
+        )
+    sources = to_python(batch.get("overflow_to_sample_mapping", range(len(batch.encodings))))
+    return [
+        _assistant_mask(encoding.offsets, spans[source])
+        for encoding, source in zip(batch.encodings, sources, strict=True)
+    ]
+
+
+def _assistant_mask(offsets: Sequence[tuple[int, int]], spans: Spans) -> list[int]:
+    """`offsets` are the characters of each token, `spans` ascend and do not overlap."""
+    spans = [(start, end) for start, end in spans if start < end]
+    ends = [end for _, end in spans]
+    mask = []
+    for start, end in offsets:
+        # what is trimmed to nothing was the white space before; special tokens and padding lie at (0, 0)
+        start -= start == end
+        place = bisect_right(ends, start)  # the first span that ends after the token starts
+        mask.append(int(start >= 0 and place < len(spans) and spans[place][0] < end))
+    return mask

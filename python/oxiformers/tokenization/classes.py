@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from ..tokenizer_table import MODULES
-from .tokenizer import PreTrainedTokenizerFast
+from oxiformers.tokenization.tokenizer import PreTrainedTokenizerFast
+from oxiformers.tokenizer_table import MODULES
 
 #: Names of the class that reads any tokenizer.json.
 _ANY = ("PreTrainedTokenizer", "TokenizersBackend")

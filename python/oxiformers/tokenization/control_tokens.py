@@ -7,13 +7,13 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from .._core import Tokenizer
-from ..errors import ArgumentError, UnsupportedError
-from .batch import BatchEncoding
-from .options import resolve_lengths
+from oxiformers._core import Tokenizer
+from oxiformers.errors import ArgumentError, UnsupportedError
+from oxiformers.tokenization.batch import BatchEncoding
+from oxiformers.tokenization.options import resolve_lengths
 
 if TYPE_CHECKING:
-    from .tokenizer import PreTrainedTokenizerFast
+    from oxiformers.tokenization.tokenizer import PreTrainedTokenizerFast
 
 # private-use characters around a control token that a user typed, while the template is rendered
 _START, _END = "\U000f0000", "\U000f0001"
@@ -31,7 +31,7 @@ def control_tokens(tokenizer: PreTrainedTokenizerFast, template: str) -> tuple[s
 
     `tokenizer.chat_control_tokens` names the others in place of the template.
     """
-    from .jinja import literal_text
+    from oxiformers.tokenization.jinja import literal_text
 
     added = [token for _, token in tokenizer._core.added_tokens]
     named = tokenizer.chat_control_tokens

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from ..errors import ArgumentError, InputTypeError
+from oxiformers.errors import ArgumentError, InputTypeError
 
 Words = list[str]
 Text = str | Words
@@ -39,11 +39,8 @@ def gather(text: Any, text_pair: Any, is_split_into_words: bool) -> Inputs:
         return Inputs([text], None, False)
     if isinstance(text, str):
         if is_split_into_words:
-            raise InputTypeError(
-                "with is_split_into_words=True, text should be a list of words or a batch of them, not a str",
-                key="text",
-                expected="a list of words",
-                actual="str",
+            raise InputTypeError.mismatch(
+                "text", "a list of words or a batch of them", "str", "is_split_into_words is True"
             )
         if not text_pair and (text_pair is None or isinstance(text_pair, str)):
             return Inputs([text], None, False)
@@ -133,6 +130,4 @@ def _not_text(value: Any, name: str, expected: str) -> InputTypeError:
     kind = type(value).__name__
     if isinstance(value, (list, tuple)):
         kind = f"a {kind} of {len(value)} elements"
-    return InputTypeError(
-        f"{name} should be {expected}, not {kind}", key=name, expected=expected, actual=kind
-    )
+    return InputTypeError.mismatch(name, expected, kind)

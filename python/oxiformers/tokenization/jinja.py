@@ -28,7 +28,7 @@ from jinja2.parser import Parser
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from ..errors import ArgumentError
+from oxiformers.errors import ArgumentError
 
 #: What a template's failure can also be caught as, the most particular first.
 _KINDS: tuple[type[Exception], ...] = (

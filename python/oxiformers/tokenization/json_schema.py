@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
-from ..errors import ArgumentError
+from oxiformers.errors import ArgumentError
 
 Schema = dict[str, Any]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
-from ..errors import ArgumentError, UnsupportedError
-from .batch import BatchEncoding
-from .options import PaddingStrategy, TensorType, TruncationStrategy
+from oxiformers.errors import ArgumentError, UnsupportedError
+from oxiformers.tokenization.batch import BatchEncoding
+from oxiformers.tokenization.options import PaddingStrategy, TensorType, TruncationStrategy
 
 if TYPE_CHECKING:
-    from .tokenizer import PreTrainedTokenizerFast
+    from oxiformers.tokenization.tokenizer import PreTrainedTokenizerFast
 
 
 class LegacyCalls:
@@ -70,12 +70,7 @@ class LegacyCalls:
         """
         name = auto_class if isinstance(auto_class, str) else auto_class.__name__
         if name != "AutoTokenizer":
-            raise ArgumentError(
-                f"{name} is not a valid auto class for tokenizers",
-                key="auto_class",
-                expected="AutoTokenizer",
-                actual=name,
-            )
+            raise ArgumentError.mismatch("auto_class", "AutoTokenizer", name)
         cls._auto_class = name
 
     def train_new_from_iterator(self, *args: Any, **kwargs: Any) -> NoReturn:

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .._core import AddedToken
-from ..errors import ConfigError, FileError, UnsupportedError
-from ..files import json_type, read_json
-from ..hub import Source, split_hub_arguments
-from .special_tokens import NAMED_TOKENS, as_added_token, text_of
+from oxiformers._core import AddedToken
+from oxiformers.errors import ConfigError, FileError, UnsupportedError
+from oxiformers.files import json_type, read_json
+from oxiformers.hub import Source, split_hub_arguments
+from oxiformers.tokenization.special_tokens import NAMED_TOKENS, as_added_token, text_of
 
 TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "tokenizer_config.json"
@@ -279,12 +279,8 @@ def _token(value: Any, path: Path, key: str, special: bool | None = None) -> Add
     for name, field in fields.items():
         kind = _TOKEN_FIELDS.get(name)
         if kind is None:
-            raise ConfigError(
-                f"{path}: {key} has an unknown field {name!r}; the known ones are {sorted(_TOKEN_FIELDS)}",
-                path=str(path),
-                key=f"{key}.{name}",
-                expected=f"one of {sorted(_TOKEN_FIELDS)}",
-                actual=repr(name),
+            raise ConfigError.mismatch(
+                f"{key}.{name}", f"one of {sorted(_TOKEN_FIELDS)}", repr(name), path=path
             )
         if not isinstance(field, kind):
             raise _wrong(path, f"{key}.{name}", "a string" if kind is str else "a boolean", field)
@@ -314,10 +310,4 @@ def _index(text: str, path: Path) -> int:
 
 def _wrong(path: Path, key: str, expected: str, value: Any) -> ConfigError:
     actual = json_type(value)
-    return ConfigError(
-        f"{path}: {key} should be {expected}, found {actual} ({value!r:.80})",
-        path=str(path),
-        key=key,
-        expected=expected,
-        actual=actual,
-    )
+    return ConfigError.mismatch(key, expected, actual, f"its value is {value!r:.80}", path=path)

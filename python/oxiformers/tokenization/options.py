@@ -7,8 +7,8 @@ from collections.abc import MutableMapping
 from enum import StrEnum
 from typing import Any, Literal, NoReturn, TypedDict
 
-from ..errors import ArgumentError, UnsupportedError
-from ..logging import get_logger
+from oxiformers.errors import ArgumentError, UnsupportedError
+from oxiformers.logging import get_logger
 
 logger = get_logger(__name__)
 
@@ -128,11 +128,11 @@ def resolve_tensor_type(return_tensors: str | TensorType | None) -> TensorType |
         return _TENSORS[return_tensors]
     except (KeyError, TypeError):
         if return_tensors in ("jax", "mlx"):
-            raise UnsupportedError(
-                f"return_tensors={return_tensors!r} is not supported: take 'np', which the others read",
-                key="return_tensors",
-                expected="'pt', 'np' or 'tf'",
-                actual=repr(return_tensors),
+            raise UnsupportedError.mismatch(
+                "return_tensors",
+                "'pt', 'np' or 'tf'",
+                repr(return_tensors),
+                "'np' is what other libraries read",
             ) from None
         return TensorType(return_tensors)
 
@@ -143,12 +143,7 @@ def resolve_side(side: str, argument: str) -> Side:
         return "right"
     if side == "left":
         return "left"
-    raise ArgumentError(
-        f"{argument} should be 'left' or 'right', not {side!r}",
-        key=argument,
-        expected="'left' or 'right'",
-        actual=repr(side),
-    )
+    raise ArgumentError.mismatch(argument, "'left' or 'right'", repr(side))
 
 
 def resolve_size(value: Any, argument: str) -> int:
@@ -156,12 +151,7 @@ def resolve_size(value: Any, argument: str) -> int:
     if type(value) is int and value >= 0:
         return value
     if isinstance(value, bool) or not hasattr(value, "__index__") or value < 0:
-        raise ArgumentError(
-            f"{argument} should be an integer of at least 0, not {value!r}",
-            key=argument,
-            expected="an integer of at least 0",
-            actual=repr(value),
-        )
+        raise ArgumentError.mismatch(argument, "an integer of at least 0", repr(value))
     return int(value.__index__())
 
 
@@ -236,9 +226,6 @@ def _report_no_limit(padding: bool, truncation: bool, reported: MutableMapping[s
 
 def _check_padded(argument: str, length: int | None) -> None:
     if length is not None and length > LONGEST_PADDED:
-        raise ArgumentError(
-            f"{argument}={length} is too long a row to pad to",
-            key=argument,
-            expected=f"at most {LONGEST_PADDED} where rows are padded to it",
-            actual=str(length),
+        raise ArgumentError.mismatch(
+            argument, f"at most {LONGEST_PADDED} where rows are padded to it", str(length)
         )

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._core import pad_sequences
-from ..errors import ArgumentError, InputTypeError
-from .batch import BatchEncoding
-from .options import CorePadding, Side, TensorType
-from .tensors import convert, is_array, is_tensor, to_numpy, to_python
+from oxiformers._core import pad_sequences
+from oxiformers.errors import ArgumentError, InputTypeError
+from oxiformers.tokenization.batch import BatchEncoding
+from oxiformers.tokenization.options import CorePadding, Side, TensorType
+from oxiformers.tokenization.tensors import convert, is_array, is_tensor, to_numpy, to_python
 
 
 class PadOptions(NamedTuple):
@@ -52,20 +52,14 @@ def columns_of(rows: Mapping[str, Any] | Sequence[Mapping[str, Any]], main: str)
         for key in rows[0]:
             for index, row in enumerate(rows):
                 if key not in row:
-                    raise ArgumentError(
-                        f"row {index} lacks {key!r}, which row 0 has",
-                        key=key,
-                        expected=key,
-                        actual=str(list(row)),
+                    raise ArgumentError.mismatch(
+                        key, f"{key!r} in every row, as in row 0", f"{list(row)} in row {index}"
                     )
             columns[key] = [row[key] for row in rows]
     else:
         kind = type(rows).__name__
-        raise InputTypeError(
-            f"pad takes a mapping such as {{'input_ids': ...}}, or a non-empty list of them, not {kind}",
-            key="encoded_inputs",
-            expected="a mapping or a list of mappings",
-            actual=kind,
+        raise InputTypeError.mismatch(
+            "encoded_inputs", "a mapping such as {'input_ids': ...}, or a non-empty list of them", kind
         )
     if main not in columns:
         raise ArgumentError(
@@ -172,11 +166,11 @@ def _pad_arrays(columns: dict[str, Any], options: PadOptions, tensor_type: Tenso
         values = rows if key == options.main else [_integers(row) for row in value]
         for index, (row, main) in enumerate(zip(values, rows, strict=True)):
             if len(row) != len(main):
-                raise ArgumentError(
-                    f"row {index}: {key} has length {len(row)}, {options.main} has {len(main)}",
-                    key=key,
-                    expected=f"length {len(main)}",
-                    actual=f"length {len(row)}",
+                raise ArgumentError.mismatch(
+                    key,
+                    f"length {len(main)}",
+                    f"length {len(row)}",
+                    f"row {index} of {options.main} has that length",
                 )
         padded, padding_mask = pad_sequences(values, fillers[key], max_length=target, side=options.side)
         result[key] = convert(padded, key, tensor_type)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ArgumentError
-from ..logging import get_logger
-from .batch import BatchEncoding
-from .options import TensorType, TruncationStrategy, resolve_lengths, resolve_side
+from oxiformers.errors import ArgumentError
+from oxiformers.logging import get_logger
+from oxiformers.tokenization.batch import BatchEncoding
+from oxiformers.tokenization.options import TensorType, TruncationStrategy, resolve_lengths, resolve_side
 
 logger = get_logger(__name__)
 

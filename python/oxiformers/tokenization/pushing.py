@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputTypeError
+from oxiformers.errors import InputTypeError
 
 #: What an upload takes beside the repository's name.
 UPLOAD_ARGUMENTS = (
@@ -39,12 +39,7 @@ def upload(folder: Path, paths: tuple[str, ...], repo_id: str, **options: Any) -
     from huggingface_hub import HfApi
 
     if not isinstance(repo_id, str):
-        raise InputTypeError(
-            f"repo_id should be a str such as 'user/name', not {type(repo_id).__name__}",
-            key="repo_id",
-            expected="a str",
-            actual=type(repo_id).__name__,
-        )
+        raise InputTypeError.mismatch("repo_id", "a str such as 'user/name'", type(repo_id).__name__)
     api = HfApi(token=options.get("token"))
     name = api.create_repo(repo_id, private=options.get("private"), exist_ok=True).repo_id
     revision = options.get("revision")

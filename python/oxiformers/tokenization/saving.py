@@ -6,20 +6,20 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .._core import AddedToken, Tokenizer
-from ..errors import ArgumentError, UnsupportedError
-from ..files import make_folder, write_text
-from .loading import (
+from oxiformers._core import AddedToken, Tokenizer
+from oxiformers.errors import ArgumentError, UnsupportedError
+from oxiformers.files import make_folder, write_text
+from oxiformers.tokenization.loading import (
     CHAT_TEMPLATE_FILE,
     CHAT_TEMPLATE_FOLDER,
     CONFIG_FILE,
     SPECIAL_TOKENS_FILE,
     TOKENIZER_FILE,
 )
-from .special_tokens import NAMED_TOKENS, token_state
+from oxiformers.tokenization.special_tokens import NAMED_TOKENS, token_state
 
 if TYPE_CHECKING:
-    from .tokenizer import PreTrainedTokenizerFast
+    from oxiformers.tokenization.tokenizer import PreTrainedTokenizerFast
 
 VOCABULARY_FILE = "vocab.txt"
 
@@ -62,11 +62,11 @@ def save_tokenizer(
 def save_vocabulary(core: Tokenizer, folder: Path, prefix: str) -> str:
     """Writes vocab.txt: a token a line, in the order of the ids, added tokens left out."""
     if core.model_type != "WordPiece":
-        raise UnsupportedError(
-            f"vocab.txt can be written for WordPiece, not for {core.model_type}: tokenizer.json holds it",
-            key="model.type",
-            expected="WordPiece",
-            actual=core.model_type,
+        raise UnsupportedError.mismatch(
+            "model.type",
+            "WordPiece",
+            core.model_type,
+            "vocab.txt is of WordPiece alone; tokenizer.json holds this one",
         )
     vocabulary = core.vocab(False)
     tokens = sorted(vocabulary, key=vocabulary.__getitem__)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self, overload
 
-from .._core import AddedToken
-from ..errors import ArgumentError, InputTypeError, TokenListError
-from ..logging import get_logger
+from oxiformers._core import AddedToken
+from oxiformers.errors import ArgumentError, InputTypeError, TokenListError
+from oxiformers.logging import get_logger
 
 logger = get_logger(__name__)
 
@@ -43,12 +43,7 @@ def as_added_token(token: Any, *, special: bool = False) -> AddedToken:
         added = token
     else:
         if not all(hasattr(token, field) for field in _FIELDS):
-            raise InputTypeError(
-                f"a token should be a str or an AddedToken, not {type(token).__name__}",
-                key="token",
-                expected="a str or an AddedToken",
-                actual=type(token).__name__,
-            )
+            raise InputTypeError.mismatch("token", "a str or an AddedToken", type(token).__name__)
         added = AddedToken(**{field: getattr(token, field) for field in _FIELDS})
     return added.as_special() if special and not added.special else added
 

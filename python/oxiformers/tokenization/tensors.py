@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import ArgumentError, UnsupportedError
-from .options import TensorType
+from oxiformers.errors import ArgumentError, InputTypeError, UnsupportedError
+from oxiformers.tokenization.options import TensorType
 
 if TYPE_CHECKING:
     import torch
@@ -38,6 +39,29 @@ def to_python(value: Any) -> Any:
     if hasattr(value, "items"):
         return {key: to_python(item) for key, item in value.items()}
     return value
+
+
+def as_ids(value: Any) -> list[Any]:
+    """Ids, or rows of ids, as lists: of an int, any sequence, an array, a tensor, or what a tokenizer's call returns.
+
+    Raises InputTypeError for anything else. What the sequences hold is checked by whoever reads them.
+    """
+    found = to_python(value)
+    if isinstance(found, Mapping):
+        found = found["input_ids"]
+    found = [found] if isinstance(found, int) else _listed(found)
+    if not isinstance(found, list):
+        expected = "an int, a sequence of ints or of such sequences, an array or a tensor"
+        raise InputTypeError.mismatch("token_ids", expected, type(value).__name__)
+    return found
+
+
+def _listed(value: Any) -> Any:
+    if not isinstance(value, Sequence) or isinstance(value, (str, bytes, bytearray)):
+        return value
+    if isinstance(value, list) and value and type(value[0]) is int:
+        return value
+    return [_listed(to_python(item)) for item in value]
 
 
 def unequal_rows(key: str) -> ArgumentError:

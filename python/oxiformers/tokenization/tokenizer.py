@@ -7,16 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from .._core import DecodeStream, Tokenizer
-from ..errors import ArgumentError, AttributeConflictError, InputTypeError
-from ..logging import get_logger
-from . import loading, saving
-from .batch import BatchEncoding
-from .calls import TextCalls
-from .chat import ChatTemplates
-from .legacy import LegacyCalls
-from .models.components import with_prefix_space
-from .options import (
+from oxiformers._core import DecodeStream, Tokenizer
+from oxiformers.errors import ArgumentError, AttributeConflictError, InputTypeError
+from oxiformers.files import refuse_foreign
+from oxiformers.logging import get_logger
+from oxiformers.tokenization import loading, saving
+from oxiformers.tokenization.batch import BatchEncoding
+from oxiformers.tokenization.calls import TextCalls
+from oxiformers.tokenization.chat import ChatTemplates
+from oxiformers.tokenization.legacy import LegacyCalls
+from oxiformers.tokenization.models.components import with_prefix_space
+from oxiformers.tokenization.options import (
     VERY_LARGE_INTEGER,
     PaddingStrategy,
     TensorType,
@@ -24,11 +25,11 @@ from .options import (
     resolve_side,
     resolve_tensor_type,
 )
-from .padding import PadOptions, columns_of, pad_columns
-from .prepare import PreparesIds
-from .pushing import PushesToHub, push_arguments, upload
-from .special_tokens import as_added_token, text_of
-from .vocabulary import Vocabulary
+from oxiformers.tokenization.padding import PadOptions, columns_of, pad_columns
+from oxiformers.tokenization.prepare import PreparesIds
+from oxiformers.tokenization.pushing import PushesToHub, push_arguments, upload
+from oxiformers.tokenization.special_tokens import as_added_token, text_of
+from oxiformers.tokenization.vocabulary import Vocabulary
 
 logger = get_logger(__name__)
 
@@ -82,6 +83,7 @@ class PreTrainedTokenizerFast(Vocabulary, TextCalls, PreparesIds, ChatTemplates,
     ) -> None:
         vocab_file = settings.pop("vocab_file", None)
         if tokenizer_object is None and tokenizer_file is None and vocab_file is not None:
+            refuse_foreign(vocab_file, "a tiktoken file")
             core = _core_of_tiktoken(vocab_file, settings)
         else:
             core = core_of(tokenizer_object, tokenizer_file, type(self).__name__)
@@ -163,7 +165,7 @@ class PreTrainedTokenizerFast(Vocabulary, TextCalls, PreparesIds, ChatTemplates,
     def _warn_of_other_class(cls, named: str | None) -> None:
         if named is None or named.replace("Fast", "") == cls.__name__.replace("Fast", ""):
             return
-        from .classes import tokenizer_class
+        from oxiformers.tokenization.classes import tokenizer_class
 
         if tokenizer_class(named) not in (None, cls):
             logger.warning(
@@ -415,13 +417,9 @@ def core_of(tokenizer_object: Any, tokenizer_file: Any, owner: str) -> Tokenizer
         if hasattr(tokenizer_object, "to_str"):
             return Tokenizer.from_str(tokenizer_object.to_str(), "tokenizer_object")
         kind = type(tokenizer_object).__name__
-        raise InputTypeError(
-            f"tokenizer_object should be a Tokenizer, not {kind}",
-            key="tokenizer_object",
-            expected="a Tokenizer",
-            actual=kind,
-        )
+        raise InputTypeError.mismatch("tokenizer_object", "a Tokenizer", kind)
     if tokenizer_file is not None:
+        refuse_foreign(tokenizer_file, "a tokenizer.json")
         return Tokenizer.from_file(os.fspath(tokenizer_file))
     raise ArgumentError(
         f"{owner} needs tokenizer_file= (the path of a tokenizer.json) or tokenizer_object=; "
@@ -431,7 +429,7 @@ def core_of(tokenizer_object: Any, tokenizer_file: Any, owner: str) -> Tokenizer
 
 
 def _core_of_tiktoken(path: str | os.PathLike[str], settings: dict[str, Any]) -> Tokenizer:
-    from .models.tiktoken import core_from_tiktoken
+    from oxiformers.tokenization.models.tiktoken import core_from_tiktoken
 
     return core_from_tiktoken(path, settings.get("additional_special_tokens") or ())
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, overload
 
-from .._core import AddedToken, Decoder, Tokenizer
-from ..errors import InputTypeError
-from .special_tokens import SpecialTokens, as_added_token, text_of
-from .tensors import to_python
+from oxiformers._core import AddedToken, Decoder, Tokenizer
+from oxiformers.tokenization.special_tokens import SpecialTokens, as_added_token, text_of
+from oxiformers.tokenization.tensors import as_ids
 
 #: Two threads that add tokens to one tokenizer must not lose one another's.
 _mutation = threading.Lock()
@@ -165,7 +164,7 @@ class Vocabulary(SpecialTokens):
         clean_up_tokenization_spaces: bool | None = None,
         **kwargs: Any,
     ) -> Any:
-        """The text of a sequence of ids (a list, array or tensor), or the texts of several.
+        """The text of a sequence of ids (of any type, arrays and tensors too), or the texts of several.
 
         Args:
             token_ids: ids, or rows of ids.
@@ -173,18 +172,7 @@ class Vocabulary(SpecialTokens):
             clean_up_tokenization_spaces: whether spaces before punctuation and contractions are taken out; by
                 default as the attribute of that name says.
         """
-        ids = to_python(token_ids)
-        if isinstance(ids, Mapping):
-            ids = ids["input_ids"]
-        if isinstance(ids, int):
-            ids = [ids]
-        if not isinstance(ids, list):
-            kind = type(token_ids).__name__
-            raise InputTypeError(
-                f"decode takes ids: an int, a list, an array or a tensor, not {kind}",
-                key="token_ids",
-                actual=kind,
-            )
+        ids = as_ids(token_ids)
         clean = (
             self.clean_up_tokenization_spaces
             if clean_up_tokenization_spaces is None
@@ -213,7 +201,10 @@ class Vocabulary(SpecialTokens):
         **kwargs: Any,
     ) -> list[str]:
         """The texts of rows of ids. See `decode`."""
-        texts = self.decode(sequences, skip_special_tokens, clean_up_tokenization_spaces, **kwargs)
+        ids = as_ids(sequences)
+        if ids == []:
+            return []
+        texts = self.decode(ids, skip_special_tokens, clean_up_tokenization_spaces, **kwargs)
         return [texts] if isinstance(texts, str) else list(texts)
 
     @staticmethod

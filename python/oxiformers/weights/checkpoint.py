@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
 
-from .._core import SafetensorsFile, read_shard_index
-from ..errors import FormatError, MissingFileError
-from .dtypes import shape_in_torch, to_torch
-
-SINGLE_FILE = "model.safetensors"
-INDEX_FILE = SINGLE_FILE + ".index.json"
+from oxiformers._core import SafetensorsFile
+from oxiformers.errors import FormatError, MissingFileError
+from oxiformers.files import refuse_foreign
+from oxiformers.weights.dtypes import shape_in_torch, to_torch
+from oxiformers.weights.index import Resolve, check_held, read_index
+from oxiformers.weights.names import SAFETENSORS, file_names
 
 Location = str | os.PathLike[str]
 
@@ -51,7 +51,7 @@ class Checkpoint:
         cls,
         source: Location | Iterable[Location],
         *,
-        resolve: Callable[[str], Path | None] | None = None,
+        resolve: Resolve | None = None,
     ) -> Checkpoint:
         """Opens a checkpoint and checks all its headers.
 
@@ -67,13 +67,13 @@ class Checkpoint:
                 two files hold a tensor of one name and no index says which counts.
         """
         if not isinstance(source, (str, os.PathLike)):
-            return cls._of_files([SafetensorsFile(os.fspath(path)) for path in source])
+            return cls._of_files([_open(path) for path in source])
         path = Path(source)
         if path.is_dir():
             path = _find_weights(path)
         if path.suffix == ".json":
             return cls._of_index(path, resolve)
-        return cls._of_files([SafetensorsFile(os.fspath(path))])
+        return cls._of_files([_open(path)])
 
     @classmethod
     def _of_files(
@@ -85,43 +85,19 @@ class Checkpoint:
             for name in names:
                 owner = located.setdefault(name, file)
                 if owner is not file and name not in (placed or {}):
-                    raise FormatError(
-                        f"{file.path}: {name}: expected a tensor in one file, found it in {owner.path} too",
-                        path=file.path,
-                        key=name,
-                        expected="a tensor in one file",
-                        actual=f"it is in {owner.path} too",
+                    raise FormatError.mismatch(
+                        name, "a tensor in one file", f"it is in {owner.path} too", path=file.path
                     )
         return cls(files, located)
 
     @classmethod
-    def _of_index(cls, index: Path, resolve: Callable[[str], Path | None] | None) -> Checkpoint:
-        placement = read_shard_index(os.fspath(index))
-        shards: dict[str, SafetensorsFile] = {}
-        for name, shard in placement.items():
-            if shard in shards:
-                continue
-            path = resolve(shard) if resolve is not None else index.parent / shard
-            if path is None or not path.exists():
-                raise MissingFileError(
-                    f"{index} places {name} in {shard}, which is not there",
-                    path=str(path or shard),
-                    key=name,
-                )
-            shards[shard] = SafetensorsFile(os.fspath(path))
-        held = {shard: set(file.keys()) for shard, file in shards.items()}
-        for name, shard in placement.items():
-            if name not in held[shard]:
-                raise FormatError(
-                    f"{index}: weight_map.{name}: expected a tensor of {shard}, found none of this name",
-                    path=os.fspath(index),
-                    key=f"weight_map.{name}",
-                    expected=f"a tensor of {shard}",
-                    actual="none of this name",
-                )
-        return cls._of_files(
-            list(shards.values()), {name: shards[shard] for name, shard in placement.items()}
-        )
+    def _of_index(cls, index: Path, resolve: Resolve | None) -> Checkpoint:
+        placement = read_index(index, resolve)
+        shards = {path: _open(path) for path in dict.fromkeys(placement.values())}
+        held = {path: set(file.keys()) for path, file in shards.items()}
+        for name, path in placement.items():
+            check_held(index, name, path, name in held[path])
+        return cls._of_files(list(shards.values()), {name: shards[path] for name, path in placement.items()})
 
     def names(self) -> list[str]:
         """The names of the stored tensors: in the order of the index, else in that of their bytes."""
@@ -163,10 +139,21 @@ class Checkpoint:
         return torch.frombuffer(file, dtype=dtype, count=count, offset=start).view(shape)
 
 
+def _open(path: Location) -> SafetensorsFile:
+    try:
+        return SafetensorsFile(os.fspath(path))
+    except FormatError:
+        refuse_foreign(path, "weights in the safetensors format")
+        raise
+
+
 def _find_weights(folder: Path) -> Path:
-    for name in (SINGLE_FILE, INDEX_FILE):
+    files = file_names(SAFETENSORS)
+    for name in (files.single, files.index):
         if (folder / name).exists():
             return folder / name
     raise MissingFileError(
-        f"the folder {folder} has neither {SINGLE_FILE} nor {INDEX_FILE}", path=str(folder), key=SINGLE_FILE
+        f"the folder {folder} has neither {files.single} nor {files.index}",
+        path=str(folder),
+        key=files.single,
     )

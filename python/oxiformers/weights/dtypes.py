@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ..errors import UnsupportedError
+from oxiformers.errors import UnsupportedError
 
 #: Safetensors name to torch dtype. F6_E2M3 and F6_E3M2 have no torch dtype; F4 is torch's two values a byte.
 TORCH_DTYPES: dict[str, torch.dtype] = {
@@ -37,9 +37,7 @@ def to_torch(name: str, path: str, tensor: str) -> torch.dtype:
     """The torch dtype of a tensor stored as `name`. Raises UnsupportedError naming file and tensor."""
     dtype = TORCH_DTYPES.get(name)
     if dtype is None:
-        raise UnsupportedError(
-            f"{path}: {tensor}: torch has no dtype for {name}", path=path, key=tensor, actual=name
-        )
+        raise UnsupportedError.mismatch(tensor, "a dtype that torch has", name, path=path)
     return dtype
 
 
@@ -47,9 +45,7 @@ def to_format(dtype: torch.dtype, tensor: str) -> str:
     """The format's name of a torch dtype. Raises UnsupportedError naming the tensor."""
     name = _FORMAT_NAMES.get(dtype)
     if name is None:
-        raise UnsupportedError(
-            f"{tensor}: safetensors has no dtype for {dtype}", key=tensor, actual=str(dtype)
-        )
+        raise UnsupportedError.mismatch(tensor, "a dtype that safetensors has", dtype)
     return name
 
 
@@ -58,11 +54,8 @@ def shape_in_torch(dtype: torch.dtype, shape: list[int], path: str, tensor: str)
     if dtype is not torch.float4_e2m1fn_x2:
         return torch.Size(shape)
     if not shape or shape[-1] % 2:
-        raise UnsupportedError(
-            f"{path}: {tensor}: torch holds F4 in pairs, and the last dimension of {shape} is not even",
-            path=path,
-            key=tensor,
-            actual=str(shape),
+        raise UnsupportedError.mismatch(
+            tensor, "an even last dimension, as torch holds F4 in pairs", shape, path=path
         )
     return torch.Size([*shape[:-1], shape[-1] // 2])
 

@@ -6,22 +6,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from oxiformers.errors import UnsupportedError, WeightsError
-from oxiformers.hub import Source
+from oxiformers.errors import WeightsError
 from oxiformers.logging import get_logger
-from oxiformers.weights.checkpoint import INDEX_FILE, SINGLE_FILE
 from oxiformers.weights.meta import find, put
 
 logger = get_logger(__name__)
-
-#: Formats this version does not read, for an error that says so.
-OTHER_FILES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "flax_model.msgpack")
 
 #: How many names of a kind an error lists.
 _LISTED = 8
@@ -52,30 +46,6 @@ class Weights(Protocol):
         ...
 
 
-class StateDict:
-    """Tensors in memory, as a source of weights."""
-
-    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
-        self.tensors = tensors
-        self.aliases: dict[str, str] = {}
-
-    def names(self) -> Sequence[str]:
-        """The tensors' names."""
-        return list(self.tensors)
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        """A tensor's shape."""
-        return tuple(self.tensors[name].shape)
-
-    def dtype(self, name: str) -> torch.dtype:
-        """A tensor's dtype."""
-        return self.tensors[name].dtype
-
-    def tensor(self, name: str) -> Tensor:
-        """The tensor itself."""
-        return self.tensors[name].detach()
-
-
 @dataclass
 class Rules:
     """How a model's names and a checkpoint's names relate.
@@ -87,6 +57,8 @@ class Rules:
         legacy: old ends of names and the present ones: {"LayerNorm.gamma": "LayerNorm.weight"}.
         ignored: patterns of names in the checkpoint that are not needed.
         optional: patterns of names in the base model that checkpoints of some heads lack and others have.
+        defaulted: patterns of names that a checkpoint may lack, and whose value in a new model is right then.
+        substitutes: names in the checkpoint that serve for others, which it lacks: {"shared.weight": "wte.weight"}.
         computed: names of buffers that the model computes itself.
     """
 
@@ -96,6 +68,8 @@ class Rules:
     legacy: Mapping[str, str] = field(default_factory=dict)
     ignored: Sequence[str] = ()
     optional: Sequence[str] = ()
+    defaulted: Sequence[str] = ()
+    substitutes: Mapping[str, str] = field(default_factory=dict)
     computed: Iterable[str] = ()
 
 
@@ -107,6 +81,7 @@ class Plan:
         sources: the model's names, with the stored tensor's name for each.
         tied: the ties that hold: {name: the name whose tensor it shares}.
         new: names without a stored tensor, to be initialised.
+        defaulted: names without a stored tensor, which keep the value they have in a new model.
         surplus: stored names of another head, left out.
         missing, unexpected: names that make loading fail.
         mismatched: name, stored shape, the model's shape.
@@ -119,6 +94,7 @@ class Plan:
     sources: dict[str, str] = field(default_factory=dict)
     tied: dict[str, str] = field(default_factory=dict)
     new: list[str] = field(default_factory=list)
+    defaulted: list[str] = field(default_factory=list)
     surplus: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
@@ -134,12 +110,12 @@ class Plan:
             _listed("unknown to the model", self.unexpected),
             _listed(
                 "of another shape (ignore_mismatched_sizes=True would initialise them anew)",
-                [f"{name}: {list(found)} in the checkpoint, {list(due)} in the model"
-                 for name, found, due in self.mismatched],
+                [f"{name}: {list(found)} in the checkpoint, {list(wanted)} in the model"
+                 for name, found, wanted in self.mismatched],
             ),
             _listed(
                 "of another dtype",
-                [f"{name}: {found} in the checkpoint, {due} in the model" for name, found, due in
+                [f"{name}: {found} in the checkpoint, {wanted} in the model" for name, found, wanted in
                 self.wrong_dtype],
             ),
             _listed("stored twice", [f"{first} and {second}" for first, second in self.twice]),
@@ -168,17 +144,17 @@ def plan(
     for name, source in stored.items():
         if result.tied.get(name, name) != name:
             continue
-        due, found = expected[name], weights.shape(source)
+        wanted, found = expected[name], weights.shape(source)
         kind = weights.dtype(source)
-        if _kind(kind) != _kind(due.dtype):
-            result.wrong_dtype.append((name, kind, due.dtype))
-        elif tuple(found) == tuple(due.shape):
+        if _kind(kind) != _kind(wanted.dtype):
+            result.wrong_dtype.append((name, kind, wanted.dtype))
+        elif tuple(found) == tuple(wanted.shape):
             result.sources[name] = source
         elif ignore_mismatched_sizes:
             result.new.append(name)
-            result.reshaped[name] = (tuple(found), tuple(due.shape))
+            result.reshaped[name] = (tuple(found), tuple(wanted.shape))
         else:
-            result.mismatched.append((name, tuple(found), tuple(due.shape)))
+            result.mismatched.append((name, tuple(found), tuple(wanted.shape)))
     return result
 
 
@@ -187,10 +163,13 @@ def assign(
 ) -> None:
     """Puts the stored tensors into the model: uncopied on the CPU in their own dtype, else converted and
     moved."""
+    used: set[str] = set()
     for name, source in matched.sources.items():
         tensor = weights.tensor(source)
         kind = dtype if tensor.is_floating_point() else find(model, name).dtype
-        put(model, name, tensor.to(device=device, dtype=kind))
+        # A tensor stored for two names that are not tied becomes two, or one would change with the other.
+        put(model, name, tensor.to(device=device, dtype=kind, copy=source in used))
+        used.add(source)
 
 
 def check_depth(names: Sequence[str], layers: int, source: str) -> None:
@@ -209,35 +188,6 @@ def check_depth(names: Sequence[str], layers: int, source: str) -> None:
         )
 
 
-def find_files(source: Source, variant: str | None = None) -> tuple[Path, bool]:
-    """The safetensors file, or the index of several (then True).
-
-    Raises:
-        UnsupportedError: the weights are there, but in another format only.
-        MissingFileError: there are none.
-    """
-    if (single := source.file(_with_variant(SINGLE_FILE, variant), required=False)) is not None:
-        return single, False
-    if (index := source.file(_with_variant(INDEX_FILE, variant), required=False)) is not None:
-        return index, True
-    for name in OTHER_FILES:
-        if (other := source.file(name, required=False)) is not None:
-            raise UnsupportedError(
-                f"{source.name} has its weights in {name} only, which this version does not read; open it "
-                "with transformers and save it with save_pretrained(..., safe_serialization=True)",
-                path=str(other),
-                key=name,
-                expected=SINGLE_FILE,
-                actual=name,
-            )
-    source.file(_with_variant(SINGLE_FILE, variant))
-    raise AssertionError("a required file is there or raises")
-
-
-def _with_variant(name: str, variant: str | None) -> str:
-    return name if variant is None else name.replace(".safetensors", f".{variant}.safetensors", 1)
-
-
 def _match_names(
     expected: Mapping[str, Tensor], weights: Weights, rules: Rules, result: Plan
 ) -> dict[str, str]:
@@ -248,6 +198,7 @@ def _match_names(
     children = {name.partition(".")[0] for name in expected}
     computed = set(rules.computed)
     stored: dict[str, str] = {}
+    spare: dict[str, str] = {}
     aliases = {name: target for name, target in weights.aliases.items() if name not in set(all_names)}
     for name, source in [*((name, name) for name in all_names), *aliases.items()]:
         current = _modern(name, rules.legacy)
@@ -261,6 +212,8 @@ def _match_names(
             inside = current.startswith(dotted)
         elif current.partition(".")[0] not in children:
             inside = False
+        if current in rules.substitutes:
+            spare[rules.substitutes[current]] = source
         if current in expected:
             if not inside and not rules.has_base:  # a head's tensor under a name of the base model's
                 result.surplus.append(name)
@@ -279,6 +232,7 @@ def _match_names(
             result.surplus.append(name)
         else:
             result.unexpected.append(name)
+    stored = spare | stored
     if result.surplus:
         logger.info("not used, since they belong to another head: %s", ", ".join(result.surplus))
     return stored
@@ -316,10 +270,13 @@ def _resolve_ties(
 def _find_missing(
     expected: Mapping[str, Tensor], stored: Mapping[str, str], rules: Rules, result: Plan
 ) -> None:
-    """What is not stored: new where it is a head's or optional, else missing."""
+    """What is not stored: as in a new model where that is right, new where it is a head's or optional, else missing."""
     present = {name.rpartition(".")[0] for name in stored}
     for name in expected:
         if name in stored or name in result.tied:
+            continue
+        if _any(rules.defaulted, name):
+            result.defaulted.append(name)
             continue
         head = rules.has_base and not name.startswith(rules.prefix + ".")
         whole = name.rpartition(".")[0] not in present

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from oxiformers.errors import ConfigError
+
 _FACTORIES: frozenset[Callable[..., Any]] = frozenset(
     {torch.empty, torch.empty_strided, torch.rand, torch.randn, torch.normal, torch.randint}
 )
@@ -58,6 +60,9 @@ class WithoutMemory(SkippingMeta):
 
     These are what parameters are made of. Tensors of known values (torch.arange, torch.ones, ...) stay real,
     so that buffers which no checkpoint holds are right at once.
+
+    Raises:
+        ConfigError: a tensor would have more bytes than can be counted.
     """
 
     def __torch_function__(
@@ -68,7 +73,13 @@ class WithoutMemory(SkippingMeta):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         if func in _FACTORIES:
-            return func(*args, **((kwargs or {}) | {"device": "meta"}))
+            try:
+                return func(*args, **((kwargs or {}) | {"device": "meta"}))
+            except RuntimeError as error:  # without memory nothing fails but the product of the sizes
+                found = str(error).partition("\n")[0]
+                raise ConfigError.mismatch(
+                    "hidden_size", "tensors that some memory can hold", found
+                ) from error
         return super().__torch_function__(func, types, args, kwargs)
 
 

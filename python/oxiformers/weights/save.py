@@ -14,10 +14,11 @@ from types import MappingProxyType
 
 import torch
 
-from .._core import save_safetensors
-from ..errors import ArgumentError, FileError, InputTypeError, UnsupportedError
-from ..files import make_folder, write_text
-from .dtypes import shape_in_format, to_format
+from oxiformers._core import save_safetensors
+from oxiformers.errors import ArgumentError, FileError, InputTypeError, UnsupportedError
+from oxiformers.files import make_folder, write_text
+from oxiformers.weights.dtypes import shape_in_format, to_format
+from oxiformers.weights.names import SAFETENSORS, FileNames, file_names
 
 #: What transformers asks of a file's annotations.
 PYTORCH_METADATA: Mapping[str, str] = MappingProxyType({"format": "pt"})
@@ -37,7 +38,8 @@ def save_state_dict(
     tied: Mapping[str, str] = MappingProxyType({}),
     metadata: Mapping[str, str] = PYTORCH_METADATA,
     max_shard_size: int | str = "50GB",
-    filename: str = "model.safetensors",
+    filename: str = SAFETENSORS,
+    variant: str | None = None,
 ) -> None:
     """Saves tensors as `filename`, or as shards with an index where they exceed `max_shard_size`.
 
@@ -52,6 +54,7 @@ def save_state_dict(
         max_shard_size: bytes, or text such as "500MB" (10^6) or "5GiB" (2^30); a larger tensor is a shard of
             its own.
         filename: the single file's name; shards are named after it, as model-00001-of-00002.safetensors.
+        variant: stands in all names, as in model.fp16.safetensors; other variants' files are left alone.
 
     Raises:
         FileError: from the file system (no space, no permission); the old files are intact.
@@ -64,19 +67,19 @@ def save_state_dict(
     shards = _split(kept, limit)
     folder = Path(folder)
     make_folder(folder)
+    files = file_names(filename, variant)
     if len(shards) == 1:
-        _write(folder / filename, shards[0], metadata)
-        _remove_stale(folder, filename, {filename})
+        _write(folder / files.single, shards[0], metadata)
+        _remove_stale(folder, files, {files.single})
         return
-    stem, suffix = os.path.splitext(filename)
-    names = [f"{stem}-{number:05d}-of-{len(shards):05d}{suffix}" for number in range(1, len(shards) + 1)]
+    names = files.shards(len(shards))
     token = f"{os.getpid()}-{secrets.token_hex(4)}"
     staged = [f".{name}.{token}.partial" for name in names]
-    with _removed_on_error(folder, filename, staged):
+    with _removed_on_error(folder / files.index, staged):
         for name, shard in zip(staged, shards, strict=True):
             _write(folder / name, shard, metadata)
-        _put_in_place(folder, filename, shards, names, staged)
-    _remove_stale(folder, filename, {filename + ".index.json", *names})
+        _put_in_place(folder / files.index, shards, names, staged)
+    _remove_stale(folder, files, {files.index, *names})
 
 
 def parse_size(size: int | str) -> int:
@@ -95,12 +98,7 @@ def parse_size(size: int | str) -> int:
 
 def _bad_size(size: int | str) -> ArgumentError:
     expected = 'a positive number of bytes such as 5000000, "5MB" or "5GiB"'
-    return ArgumentError(
-        f"max_shard_size: expected {expected}, got {size!r}",
-        key="max_shard_size",
-        expected=expected,
-        actual=repr(size),
-    )
+    return ArgumentError.mismatch("max_shard_size", expected, repr(size))
 
 
 def _is_tied(name: str, tensors: Mapping[str, torch.Tensor], tied: Mapping[str, str]) -> bool:
@@ -119,20 +117,12 @@ def _is_tied(name: str, tensors: Mapping[str, torch.Tensor], tied: Mapping[str, 
 
 def _checked(name: str, tensor: torch.Tensor) -> torch.Tensor:
     if not isinstance(tensor, torch.Tensor):
-        actual = type(tensor).__name__
-        raise InputTypeError(
-            f"{name}: expected a tensor, got {actual}", key=name, expected="a tensor", actual=actual
-        )
+        raise InputTypeError.mismatch(name, "a tensor", type(tensor).__name__)
     if tensor.layout is not torch.strided or tensor.is_quantized:
         actual = "a quantized tensor" if tensor.is_quantized else f"a tensor of layout {tensor.layout}"
-        raise UnsupportedError(f"{name}: safetensors cannot hold {actual}", key=name, actual=actual)
+        raise UnsupportedError.mismatch(name, "a dense tensor, as safetensors holds them", actual)
     if tensor.is_meta:
-        raise ArgumentError(
-            f"{name}: expected a tensor with values, got one on the meta device",
-            key=name,
-            expected="a tensor with values",
-            actual="one on the meta device",
-        )
+        raise ArgumentError.mismatch(name, "a tensor with values", "one on the meta device")
     to_format(tensor.dtype, name)
     return tensor.detach()
 
@@ -169,14 +159,10 @@ def _bytes_of(tensor: torch.Tensor) -> Callable[[], memoryview]:
 
 
 def _put_in_place(
-    folder: Path,
-    filename: str,
-    shards: list[dict[str, torch.Tensor]],
-    names: list[str],
-    staged: list[str],
+    index: Path, shards: list[dict[str, torch.Tensor]], names: list[str], staged: list[str]
 ) -> None:
     """Gives complete shards their names; at no moment does the index name a shard of another save."""
-    index = folder / (filename + ".index.json")
+    folder = index.parent
     if any((folder / name).exists() for name in names):
         # The old index may name these: point it at the new shards where they lie, then replace the old ones.
         _write_index(index, shards, staged)
@@ -225,14 +211,15 @@ def _write_index(path: Path, shards: list[dict[str, torch.Tensor]], names: list[
     _sync(path.parent)
 
 
-def _remove_stale(folder: Path, filename: str, current: set[str]) -> None:
+def _remove_stale(folder: Path, files: FileNames, current: set[str]) -> None:
     """Removes what earlier saves under this name left: first what a loader looks for, then its parts."""
-    stem, suffix = map(re.escape, os.path.splitext(filename))
+    single, index = re.escape(files.single), re.escape(files.index)
+    stem, suffix = map(re.escape, os.path.splitext(files.single))
     shard = rf"{stem}-\d{{5}}-of-\d{{5}}{suffix}"
-    leftover = rf"\.+({stem}{suffix}(\.index\.json)?|{shard})(\.[0-9a-f-]+\.(tmp|partial)|\.tmp)+"
+    leftover = rf"\.+({single}|{index}|{shard})(\.[0-9a-f-]+\.(tmp|partial)|\.tmp)+"
     with _as_file_error(folder):
         found = os.listdir(folder)
-    heads = [name for name in (filename, filename + ".index.json") if name in found]
+    heads = [name for name in (files.single, files.index) if name in found]
     parts = [name for name in found if re.fullmatch(f"{shard}|{leftover}", name)]
     for name in heads + parts:
         if name not in current:
@@ -242,18 +229,17 @@ def _remove_stale(folder: Path, filename: str, current: set[str]) -> None:
 
 
 @contextmanager
-def _removed_on_error(folder: Path, filename: str, staged: list[str]) -> Iterator[None]:
+def _removed_on_error(index: Path, staged: list[str]) -> Iterator[None]:
     """Removes shards that did not get their names, unless the index names them where they are."""
     try:
         yield
     except BaseException:
-        index = folder / (filename + ".index.json")
         named = index.read_text("utf-8") if index.exists() else ""
         # An error of the cleaning must not hide the first one; the next save removes what is left.
         with suppress(OSError):
             for name in staged:
                 if name not in named:
-                    (folder / name).unlink(missing_ok=True)
+                    index.with_name(name).unlink(missing_ok=True)
         raise
 
 

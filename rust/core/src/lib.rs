@@ -3,6 +3,7 @@
 pub mod collate;
 pub mod error;
 pub mod parallel;
+mod part;
 pub mod tokenizer;
 pub mod weights;
 

@@ -209,3 +209,15 @@ fn an_index_is_read_in_order() {
         format!("{}: No such file or directory (os error 2)", folder.file("none"))
     );
 }
+
+#[test]
+fn metadata_may_be_null() {
+    let header = header_of(r#"{"__metadata__":null,"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}"#, 1);
+    let header = header.unwrap();
+    assert!(header.metadata.is_empty());
+    assert_eq!(header.tensors.len(), 1);
+    assert_eq!(header_of(r#"{"__metadata__": null }"#, 0).unwrap().tensors.len(), 0);
+    assert_eq!(place(header_of(r#"{"__metadata__":null,"__metadata__":null}"#, 0)), "__metadata__");
+    assert_eq!(place(header_of(r#"{"__metadata__":{"a":null}}"#, 0)), "__metadata__.a");
+    assert_eq!(place(header_of(r#"{"a":null}"#, 0)), "a");
+}

@@ -61,11 +61,3 @@ pub fn input_type_error(py: Python<'_>, key: &str, expected: &str, actual: &str)
     };
     build().unwrap_or_else(|lookup_failed| lookup_failed)
 }
-
-/// Runs `work` without the interpreter lock and maps its error: the one door for both.
-pub fn detach<T: Send>(
-    py: Python<'_>,
-    work: impl FnOnce() -> oxiformers_core::Result<T> + Send,
-) -> PyResult<T> {
-    py.detach(work).map_err(|error| to_py(py, error))
-}

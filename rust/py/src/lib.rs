@@ -3,6 +3,7 @@
 use pyo3::prelude::*;
 
 mod collate;
+mod detach;
 mod error;
 mod tokenizer;
 mod weights;

@@ -10,7 +10,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::error::{detach, to_py};
+use crate::detach::detach;
+use crate::error::to_py;
 
 /// A safetensors file: checked header, and the whole file as one private writable buffer.
 #[pyclass(frozen, module = "oxiformers._core")]

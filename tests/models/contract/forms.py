@@ -1,4 +1,4 @@
-"""The same batch in other forms: packed, or with more padding."""
+"""The same batch of tokens in other forms: packed, or with more padding."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from oxiformers.layers.layout import Layout
 from tests.models.answer import Tensors
 from tests.models.contract.inputs import ROWS, WIDTH
+from tests.models.contract.subjects import config_of, row_of, subject, takes
 
 #: Arguments and outputs that hold something for each token, and what padding holds.
 TOKENWISE = {
@@ -22,32 +23,47 @@ def is_tokenwise(tensor: torch.Tensor) -> bool:
     return tensor.dim() >= 2 and tuple(tensor.shape[:2]) == (ROWS, WIDTH)
 
 
-def padded_further(inputs: Tensors, columns: int) -> Tensors:
+def padded_further(name: str, inputs: Tensors, columns: int) -> Tensors:
     """The batch with so many more columns of right padding."""
+    values = TOKENWISE | {"input_ids": config_of(name).pad_token_id or 0}
     wider = {}
-    for name, tensor in inputs.items():
+    for key, tensor in inputs.items():
         if is_tokenwise(tensor):
-            tensor = F.pad(tensor, (0, 0) * (tensor.dim() - 2) + (0, columns), value=TOKENWISE[name])
-        wider[name] = tensor
+            tensor = F.pad(tensor, (0, 0) * (tensor.dim() - 2) + (0, columns), value=values[key])
+        wider[key] = tensor
     return wider
 
 
-def packed(inputs: Tensors, takes_positions: bool) -> tuple[Tensors, Layout]:
-    """The batch without padding, ``[T, ...]``, in the order of its rows; its columns are the positions."""
+def may_be_packed(name: str, case: str) -> bool:
+    """Whether the batch of a case has a packed form.
+
+    Without positions of its own a packed batch has no holes; nor where attention counts columns, as a window does.
+    Where positions are columns that no argument changes, its sequences begin with the first.
+    """
+    if case == "right" or row_of(name).counts_tokens:
+        return True
+    base = subject(name).base_model
+    if "position_ids" in takes(name):
+        return case != "holes" or not base.by_distance
+    return case != "holes" and all(getattr(part, "position_limit", None) is None for part in base.modules())
+
+
+def packed(name: str, inputs: Tensors) -> tuple[Tensors, Layout]:
+    """The batch without padding, ``[T, ...]``, in the order of its rows; with the positions it has padded."""
     mask = inputs["attention_mask"].bool()
-    rest = {name: tensor for name, tensor in inputs.items() if name != "attention_mask"}
-    if takes_positions and "position_ids" not in rest:
+    rest = {key: tensor for key, tensor in inputs.items() if key != "attention_mask"}
+    if "position_ids" in takes(name) and not row_of(name).counts_tokens and "position_ids" not in rest:
         rest["position_ids"] = torch.arange(WIDTH).expand(ROWS, WIDTH)
-    flat = {name: tensor[mask] if is_tokenwise(tensor) else tensor for name, tensor in rest.items()}
-    for name in SPANS & flat.keys():
+    flat = {key: tensor[mask] if is_tokenwise(tensor) else tensor for key, tensor in rest.items()}
+    for key in SPANS & flat.keys():
         # A packed batch counts the tokens of a sequence, a padded one its columns.
-        column = flat[name].clamp(max=WIDTH - 1).unsqueeze(1)
+        column = flat[key].clamp(max=WIDTH - 1).unsqueeze(1)
         rank = (mask.long().cumsum(1) - 1).gather(1, column).squeeze(1)
-        flat[name] = torch.where(flat[name] < WIDTH, rank, flat[name])
+        flat[key] = torch.where(flat[key] < WIDTH, rank, flat[key])
     return flat, Layout.from_lengths(mask.sum(1))
 
 
 def repacked(outputs: Tensors, inputs: Tensors) -> Tensors:
     """Outputs of a padded batch as the packed batch gives them: ``[B, S, ...]`` without padding."""
     mask = inputs["attention_mask"].bool()
-    return {name: tensor[mask] if is_tokenwise(tensor) else tensor for name, tensor in outputs.items()}
+    return {key: tensor[mask] if is_tokenwise(tensor) else tensor for key, tensor in outputs.items()}

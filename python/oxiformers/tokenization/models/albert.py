@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from ..._core import SentencePieceModel
-from .components import (
+from oxiformers._core import SentencePieceModel
+from oxiformers.tokenization.models.components import (
     Component,
     metaspace,
     normalizers,
@@ -16,8 +16,15 @@ from .components import (
     strip,
     template,
 )
-from .family import PLAIN, TAKES_SPACE, BertTemplate, Flags, plain_flags, required_ids
-from .sentencepiece import Pieces, SentencePieceTokenizer, without_number_commas
+from oxiformers.tokenization.models.family import (
+    PLAIN,
+    TAKES_SPACE,
+    BertTemplate,
+    Flags,
+    plain_flags,
+    required_ids,
+)
+from oxiformers.tokenization.models.sentencepiece import Pieces, SentencePieceTokenizer, without_number_commas
 
 _SPECIAL: Flags = {"special": True, "normalized": False}
 _SPECIAL_MASK: Flags = {**_SPECIAL, "lstrip": True}

@@ -7,14 +7,14 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from ..._core import Tokenizer
-from ...errors import ArgumentError
-from ..batch import BatchEncoding
-from ..inputs import Inputs
-from ..special_tokens import text_of
-from .components import Component, byte_level, template
-from .family import PLAIN, Flags, count_of, plain_flags, required_ids
-from .slow import SlowFormTokenizer, with_texts
+from oxiformers._core import Tokenizer
+from oxiformers.errors import ArgumentError
+from oxiformers.tokenization.batch import BatchEncoding
+from oxiformers.tokenization.inputs import Inputs
+from oxiformers.tokenization.models.components import Component, byte_level, template
+from oxiformers.tokenization.models.family import PLAIN, Flags, count_of, plain_flags, required_ids
+from oxiformers.tokenization.models.slow import SlowFormTokenizer, with_texts
+from oxiformers.tokenization.special_tokens import text_of
 
 
 def _alphabet() -> dict[int, str]:

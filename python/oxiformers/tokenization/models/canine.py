@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 from typing import Any, ClassVar
 
-from ..._core import AddedToken, Tokenizer
-from ...errors import InputTypeError, UnsupportedError
-from ..batch import BatchEncoding
-from ..inputs import Inputs
-from .components import Component
-from .family import PLAIN, TAKES_SPACE, BertTemplate, Flags
-from .slow import SlowFormTokenizer
+from oxiformers._core import AddedToken, Tokenizer
+from oxiformers.errors import InputTypeError, UnsupportedError
+from oxiformers.tokenization.batch import BatchEncoding
+from oxiformers.tokenization.inputs import Inputs
+from oxiformers.tokenization.models.components import Component
+from oxiformers.tokenization.models.family import PLAIN, TAKES_SPACE, BertTemplate, Flags
+from oxiformers.tokenization.models.slow import SlowFormTokenizer
 
 #: The characters of the Private Use Area that are special tokens, and how they are shown.
 _SHOWN = {

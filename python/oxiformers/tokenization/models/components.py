@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..._core import Tokenizer
+from oxiformers._core import Tokenizer
 
 Component = dict[str, Any]
 

@@ -9,13 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ..._core import Tokenizer
-from ...errors import ArgumentError, FormatError
-from ...files import make_folder, write_text
-from .components import Component, pre_tokenizers, split, template
-from .family import required_ids
-from .slow import SlowFormTokenizer
-from .sources import read_text
+from oxiformers._core import Tokenizer
+from oxiformers.errors import ArgumentError, FormatError
+from oxiformers.files import make_folder, write_text
+from oxiformers.tokenization.models.components import Component, pre_tokenizers, split, template
+from oxiformers.tokenization.models.family import required_ids
+from oxiformers.tokenization.models.slow import SlowFormTokenizer
+from oxiformers.tokenization.models.sources import read_text
 
 
 class EsmTokenizer(SlowFormTokenizer):

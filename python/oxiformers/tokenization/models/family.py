@@ -9,14 +9,14 @@ from pathlib import Path
 from shutil import copyfile
 from typing import Any, ClassVar
 
-from ..._core import AddedToken, Tokenizer
-from ...errors import ArgumentError, MissingFileError, UnsupportedError
-from ...files import make_folder, write_text
-from ..loading import FLAGS_FROM_FILE
-from ..special_tokens import NAMED_TOKENS, keep_flags, text_of
-from ..tokenizer import PreTrainedTokenizerFast, core_of
-from .components import Component, template, with_components
-from .sources import json_text
+from oxiformers._core import AddedToken, Tokenizer
+from oxiformers.errors import ArgumentError, MissingFileError, UnsupportedError
+from oxiformers.files import make_folder, refuse_foreign, write_text
+from oxiformers.tokenization.loading import FLAGS_FROM_FILE
+from oxiformers.tokenization.models.components import Component, template, with_components
+from oxiformers.tokenization.models.sources import json_text
+from oxiformers.tokenization.special_tokens import NAMED_TOKENS, keep_flags, text_of
+from oxiformers.tokenization.tokenizer import PreTrainedTokenizerFast, core_of
 
 #: The flags a special token is given where it is named by its text alone.
 Flags = Mapping[str, bool]
@@ -87,6 +87,8 @@ class FamilyTokenizer(PreTrainedTokenizerFast):
             for name in self.vocab_files_names
             if (path := settings.pop(name, None)) is not None and name != "tokenizer_file"
         }
+        for name, path in paths.items():
+            refuse_foreign(path, f"the {name} of {type(self).__name__}")
         from_slow = bool(settings.pop("from_slow", False)) or self._ask_for_files(settings)
         from_files = whole is None and (tokenizer_file is None or (from_slow and self._has_files(paths)))
         self.vocab_file = paths.get("vocab_file")
@@ -204,12 +206,11 @@ class FamilyTokenizer(PreTrainedTokenizerFast):
             return self._copy_model(folder / _prefixed(name, filename_prefix))
         writer = _WRITERS.get(self._core.model_type)
         if writer is None:
-            raise UnsupportedError(
-                f"{type(self).__name__} has no vocabulary files for a {self._core.model_type} model: "
-                "tokenizer.json holds it",
-                key="model.type",
-                expected=f"one of {sorted(_WRITERS)}",
-                actual=self._core.model_type,
+            raise UnsupportedError.mismatch(
+                "model.type",
+                f"one of {sorted(_WRITERS)}",
+                self._core.model_type,
+                f"{type(self).__name__} has no files for it, and tokenizer.json holds it",
             )
         return writer(self._core, folder, filename_prefix)
 
@@ -406,12 +407,7 @@ def count_of(settings: Mapping[str, Any], name: str) -> int:
     """A setting that counts tokens. Raises ArgumentError for what is no such number."""
     value = settings[name]
     if type(value) is not int or not 0 <= value <= _MOST_NUMBERED:
-        raise ArgumentError(
-            f"{name} should be an integer from 0 to {_MOST_NUMBERED}, not {value!r:.80}",
-            key=name,
-            expected=f"an integer from 0 to {_MOST_NUMBERED}",
-            actual=f"{value!r:.80}",
-        )
+        raise ArgumentError.mismatch(name, f"an integer from 0 to {_MOST_NUMBERED}", f"{value!r:.80}")
     return value
 
 
@@ -421,9 +417,7 @@ def text_or_none(settings: Mapping[str, Any], name: str) -> str | None:
     if value is None or isinstance(value, (str, AddedToken)):
         return named(value)
     kind = type(value).__name__
-    raise ArgumentError(
-        f"{name} should be a str or None, not {kind}", key=name, expected="a str", actual=kind
-    )
+    raise ArgumentError.mismatch(name, "a str or None", kind)
 
 
 def named(value: str | AddedToken | None) -> str | None:

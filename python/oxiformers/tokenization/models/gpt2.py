@@ -7,9 +7,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from ..._core import Tokenizer
-from ...errors import ArgumentError, FormatError
-from .components import (
+from oxiformers._core import Tokenizer
+from oxiformers.errors import ArgumentError, FormatError
+from oxiformers.tokenization.models.components import (
     Component,
     byte_level,
     components_of,
@@ -18,8 +18,8 @@ from .components import (
     template,
     with_components,
 )
-from .family import PLAIN, BosEosTemplate, FamilyTokenizer, Flags
-from .sources import merge_pairs, read_merges, read_vocabulary
+from oxiformers.tokenization.models.family import PLAIN, BosEosTemplate, FamilyTokenizer, Flags
+from oxiformers.tokenization.models.sources import merge_pairs, read_merges, read_vocabulary
 
 _SPECIAL: Flags = {"special": True, "normalized": False}
 #: vocab.json and merges.txt, as GPT-2 has them; merges.txt states its version in the first line.
@@ -40,10 +40,8 @@ class ByteLevelTokenizer(FamilyTokenizer):
     vocab_files_names: ClassVar[dict[str, Any]] = {**BPE_FILES}
     positional: ClassVar[tuple[str, ...]] = ("vocab_file", "merges_file", "tokenizer_file")
     model_input_names: list[str] = ["input_ids", "attention_mask"]  # noqa: RUF012 -- as in the base
-    #: Which lines of merges.txt are merges.
-    merge_lines: ClassVar[slice | None] = slice(1, -1)
-    #: Whether they may say how often they were seen.
-    counted_merges: ClassVar[bool] = False
+    #: How many merges of merges.txt count; None for all.
+    most_merges: ClassVar[int | None] = None
 
     def _has_files(self, paths: Mapping[str, str]) -> bool:
         return {"vocab_file", "merges_file"} <= set(paths)
@@ -54,7 +52,7 @@ class ByteLevelTokenizer(FamilyTokenizer):
             return self._core_from_bpe(dict(given[0]), merge_pairs(given[1] or ()), settings)
         vocabulary = read_vocabulary(self._required(paths, "vocab_file"))
         path = self._required(paths, "merges_file")
-        merges = read_merges(path, self.merge_lines, counted=self.counted_merges)
+        merges = read_merges(path, self.most_merges)
         try:
             return self._core_from_bpe(vocabulary, merges, settings)
         except ArgumentError as error:  # the vocabulary and the merges do not fit
@@ -87,7 +85,7 @@ class ByteLevelTokenizer(FamilyTokenizer):
 
 
 class GPT2Tokenizer(ByteLevelTokenizer):
-    """GPT-2's tokenizer."""
+    """GPT-2's tokenizer: A, and A B; no token around them unless `add_bos_token` asks for one."""
 
     tokens: ClassVar[Mapping[str, str | None]] = {
         "unk_token": "<|endoftext|>",
@@ -173,7 +171,6 @@ class Qwen2Tokenizer(ByteLevelTokenizer):
         "clean_up_tokenization_spaces": False,
         "split_special_tokens": False,
     }
-    merge_lines: ClassVar[slice | None] = None
 
     def _components(self, settings: Mapping[str, Any]) -> dict[str, Component | None]:
         add_prefix_space = bool(settings.get("add_prefix_space", False))

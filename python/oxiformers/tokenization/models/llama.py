@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from ..._core import SentencePieceModel, Tokenizer
-from ...errors import ArgumentError
-from ...logging import get_logger
-from ..batch import BatchEncoding
-from ..special_tokens import text_of
-from .components import (
+from oxiformers._core import SentencePieceModel, Tokenizer
+from oxiformers.errors import ArgumentError
+from oxiformers.logging import get_logger
+from oxiformers.tokenization.batch import BatchEncoding
+from oxiformers.tokenization.models.components import (
     BYTE_FALLBACK_DECODERS,
     METASPACE,
     STRIP_FIRST_SPACE,
@@ -25,8 +24,14 @@ from .components import (
     template,
     with_components,
 )
-from .family import BosEosTemplate, Flags, text_or_none
-from .sentencepiece import Pieces, SentencePieceTokenizer, legacy_prepend_scheme
+from oxiformers.tokenization.models.family import BosEosTemplate, Flags, text_or_none
+from oxiformers.tokenization.models.sentencepiece import (
+    Pieces,
+    SentencePieceTokenizer,
+    legacy_prepend_scheme,
+    own_normalizers,
+)
+from oxiformers.tokenization.special_tokens import text_of
 
 logger = get_logger(__name__)
 
@@ -79,11 +84,15 @@ class LlamaTokenizer(BosEosTemplate, SentencePieceTokenizer):
         first = [(text_of(added.get(index, own[index][0])), 0.0) for index in range(min(3, len(own)))]
         return [*first, *own[3:]]
 
-    def _normalizer(self, model: SentencePieceModel | None, settings: Mapping[str, Any]) -> Component | None:
+    def _normalizer(self, model: SentencePieceModel, settings: Mapping[str, Any]) -> Component | None:
+        return self._with_spaces(own_normalizers(model), settings)
+
+    def _with_spaces(self, own: Sequence[Component], settings: Mapping[str, Any]) -> Component | None:
+        """The model's own normalizers, and what is done about spaces as the settings say."""
         if not settings["legacy"]:
-            return None
+            return normalizers(*own) if own else None
         return normalizers(
-            prepend(METASPACE) if settings["add_prefix_space"] else None, replace(" ", METASPACE)
+            *own, prepend(METASPACE) if settings["add_prefix_space"] else None, replace(" ", METASPACE)
         )
 
     def _prepend_scheme(self, settings: Mapping[str, Any]) -> str:
@@ -99,9 +108,12 @@ class LlamaTokenizer(BosEosTemplate, SentencePieceTokenizer):
     def _adapted(self, core: Tokenizer, settings: Mapping[str, Any]) -> Tokenizer:
         if not components_of(core)["model"].get("byte_fallback"):
             return core  # another family's tokenizer under Llama's name: it has no `▁` to put in front
+        known = components_of(core)["normalizer"] or {}
+        parts = known["normalizers"] if known.get("type") == "Sequence" else [known] if known else []
+        own = [part for part in parts if part not in (prepend(METASPACE), replace(" ", METASPACE))]
         return with_components(
             core,
-            normalizer=self._normalizer(None, settings),
+            normalizer=self._with_spaces(own, settings),
             pre_tokenizer=self._pre_tokenizer(settings),
             decoder=self._decoder(settings),
         )
@@ -147,14 +159,15 @@ class CodeLlamaTokenizer(LlamaTokenizer):
     def _finish(self, settings: Mapping[str, Any]) -> None:
         self.init_kwargs.update(self._infilling)
 
-    def _normalizer(self, model: SentencePieceModel | None, settings: Mapping[str, Any]) -> Component | None:
-        return normalizers(prepend(METASPACE), replace(" ", METASPACE))
+    def _normalizer(self, model: SentencePieceModel, settings: Mapping[str, Any]) -> Component | None:
+        own = own_normalizers(model)
+        return normalizers(*own, prepend(METASPACE) if self._dummy_prefix else None, replace(" ", METASPACE))
 
     def _pre_tokenizer(self, settings: Mapping[str, Any]) -> Component | None:
         return None
 
     def _decoder(self, settings: Mapping[str, Any]) -> Component | None:
-        return decoders(*BYTE_FALLBACK_DECODERS, STRIP_FIRST_SPACE)
+        return decoders(*BYTE_FALLBACK_DECODERS, *([STRIP_FIRST_SPACE] if self._dummy_prefix else []))
 
     @property
     def prefix_token(self) -> str | None:
@@ -228,11 +241,8 @@ class CodeLlamaTokenizer(LlamaTokenizer):
         if self.fill_token is not None and text_pair is None and self.fill_token in text:
             parts = text.split(self.fill_token)
             if len(parts) > 2:
-                raise ArgumentError(
-                    f"a text may have one gap, and this one holds {self.fill_token!r} {len(parts) - 1} times",
-                    key="text",
-                    expected=f"{self.fill_token!r} once",
-                    actual=f"{len(parts) - 1} times",
+                raise ArgumentError.mismatch(
+                    "text", f"{self.fill_token!r} once", f"{len(parts) - 1} times", "a text may have one gap"
                 )
             text, text_pair = parts
         if not text_pair:

@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar
 
-from ..._core import AddedToken, SentencePieceModel, Tokenizer
-from ...errors import ArgumentError, FormatError
-from ..batch import BatchEncoding
-from ..inputs import Inputs
-from .components import METASPACE, Component, template, with_components
-from .family import required_ids, text_or_none
-from .languages import M2M100, WMT21
-from .slow import SlowFormTokenizer, with_texts
-from .sources import read_vocabulary
-from .translation import language_template
+from oxiformers._core import AddedToken, SentencePieceModel, Tokenizer
+from oxiformers.errors import ArgumentError, FormatError
+from oxiformers.tokenization.batch import BatchEncoding
+from oxiformers.tokenization.inputs import Inputs
+from oxiformers.tokenization.models.components import METASPACE, Component, template, with_components
+from oxiformers.tokenization.models.family import required_ids, text_or_none
+from oxiformers.tokenization.models.languages import M2M100, WMT21
+from oxiformers.tokenization.models.slow import SlowFormTokenizer, with_texts
+from oxiformers.tokenization.models.sources import read_vocabulary
+from oxiformers.tokenization.models.translation import language_template
 
 _CONTROL, _BYTE = 3, 6
 
@@ -321,11 +321,8 @@ class M2M100Tokenizer(VocabularyTokenizer):
         text_or_none(settings, "tgt_lang")
         every = {"m2m100": M2M100, "wmt21": WMT21}.get(str(settings["language_codes"]))
         if every is None:
-            raise ArgumentError(
-                f"language_codes should be 'm2m100' or 'wmt21', not {settings['language_codes']!r}",
-                key="language_codes",
-                expected="'m2m100' or 'wmt21'",
-                actual=repr(settings["language_codes"]),
+            raise ArgumentError.mismatch(
+                "language_codes", "'m2m100' or 'wmt21'", repr(settings["language_codes"])
             )
         self.lang_code_to_token = {code: f"__{code}__" for code in every}
         given = list(settings.get("additional_special_tokens") or ())
@@ -368,12 +365,7 @@ class M2M100Tokenizer(VocabularyTokenizer):
         token = None if lang is None else self.lang_code_to_token.get(lang)
         if token is None:
             known = ", ".join(self.lang_code_to_token)
-            raise ArgumentError(
-                f"{lang!r} is no language of this model; they are {known}",
-                key="lang",
-                expected=f"one of {known}",
-                actual=repr(lang),
-            )
+            raise ArgumentError.mismatch("lang", f"one of {known}", repr(lang))
         return token
 
     def get_lang_id(self, lang: str | None) -> int:
@@ -423,11 +415,11 @@ class Speech2TextTokenizer(VocabularyTokenizer):
 
     def _prepare(self, settings: dict[str, Any]) -> None:
         if settings["lang_codes"] is not None:
-            raise ArgumentError(
-                "lang_codes is not supported: Speech2Text models of one target language alone are",
-                key="lang_codes",
-                expected="None",
-                actual=repr(settings["lang_codes"]),
+            raise ArgumentError.mismatch(
+                "lang_codes",
+                "None",
+                repr(settings["lang_codes"]),
+                "only Speech2Text models of one target language are supported",
             )
 
     def _post_processor(self) -> Component | None:

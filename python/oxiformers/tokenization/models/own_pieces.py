@@ -8,14 +8,14 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from ..._core import SentencePieceModel, Tokenizer
-from ...errors import UnsupportedError
-from ..batch import BatchEncoding
-from ..inputs import Inputs
-from .components import Component, template
-from .family import required_ids
-from .marian import VocabularyTokenizer
-from .slow import with_texts
+from oxiformers._core import SentencePieceModel, Tokenizer
+from oxiformers.errors import UnsupportedError
+from oxiformers.tokenization.batch import BatchEncoding
+from oxiformers.tokenization.inputs import Inputs
+from oxiformers.tokenization.models.components import Component, template
+from oxiformers.tokenization.models.family import required_ids
+from oxiformers.tokenization.models.marian import VocabularyTokenizer
+from oxiformers.tokenization.models.slow import with_texts
 
 #: Characters that GPT-SW3 takes for a space, and those it leaves out.
 _SPACES = str.maketrans(dict.fromkeys("\u2009\u200a\u202f\u2005\u3000\u2002\u2008\u2003\ufffc\x84", " "))
@@ -68,11 +68,8 @@ class SpeechT5Tokenizer(OwnPiecesTokenizer):
 
     def _prepare(self, settings: dict[str, Any]) -> None:
         if settings["normalize"]:
-            raise UnsupportedError(
-                "normalize=True is not supported: numbers are not spelled out in words here",
-                key="normalize",
-                expected="False",
-                actual="True",
+            raise UnsupportedError.mismatch(
+                "normalize", "False", "True", "numbers are not spelled out in words here"
             )
 
     def _encode(self, inputs: Inputs, call: Any, core: Tokenizer) -> BatchEncoding:

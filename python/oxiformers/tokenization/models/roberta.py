@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from ..batch import BatchEncoding
-from ..padding import columns_of
-from ..tensors import to_python
-from .components import Component, components_of, template, with_components
-from .family import (
+from oxiformers.tokenization.batch import BatchEncoding
+from oxiformers.tokenization.models.components import Component, components_of, template, with_components
+from oxiformers.tokenization.models.family import (
     PLAIN,
     ROBERTA_TOKENS,
     TAKES_SPACE,
@@ -19,7 +17,9 @@ from .family import (
     plain_flags,
     required_ids,
 )
-from .gpt2 import ByteLevelTokenizer
+from oxiformers.tokenization.models.gpt2 import ByteLevelTokenizer
+from oxiformers.tokenization.padding import columns_of
+from oxiformers.tokenization.tensors import to_python
 
 #: A mask token that takes the space before it, and is looked for in the text as it is.
 _MASK: Flags = plain_flags(lstrip=True, normalized=False)

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from ..._core import AddedToken, SentencePieceModel, Tokenizer
-from ...errors import UnsupportedError
-from .components import METASPACE, Component, metaspace, normalizers, precompiled, replace, strip
-from .family import FamilyTokenizer
-from .sources import is_tiktoken
-from .tiktoken import core_from_tiktoken
+from oxiformers._core import AddedToken, SentencePieceModel, Tokenizer
+from oxiformers.errors import UnsupportedError
+from oxiformers.tokenization.models.components import (
+    METASPACE,
+    Component,
+    metaspace,
+    normalizers,
+    precompiled,
+    replace,
+    strip,
+)
+from oxiformers.tokenization.models.family import FamilyTokenizer
+from oxiformers.tokenization.models.sources import is_tiktoken
+from oxiformers.tokenization.models.tiktoken import core_from_tiktoken
 
 Pieces = list[tuple[str, float]]
 
@@ -36,6 +43,8 @@ class SentencePieceTokenizer(FamilyTokenizer):
     #: The id of the unknown token; None for the one the model states.
     unk_id: ClassVar[int | None] = None
     sp_model_kwargs: dict[str, Any]
+    #: Whether the sentencepiece model that was read puts a space in front of a text.
+    _dummy_prefix: bool = True
 
     def _has_files(self, paths: Mapping[str, str]) -> bool:
         return "vocab_file" in paths
@@ -50,6 +59,9 @@ class SentencePieceTokenizer(FamilyTokenizer):
                 key="sp_model_kwargs",
             )
         model = SentencePieceModel.from_file(path)
+        self._dummy_prefix = model.add_dummy_prefix
+        if not self._dummy_prefix and "add_prefix_space" in settings:
+            settings["add_prefix_space"] = False
         pieces = self._pieces(model, settings)
         components = json.dumps(
             {
@@ -91,12 +103,12 @@ class SentencePieceTokenizer(FamilyTokenizer):
                 fuse_unk=True,
                 byte_fallback=self.byte_fallback,
             )
-        raise UnsupportedError(
-            f"{path} is a sentencepiece model of type {model.model_type}; {type(self).__name__} reads unigram and bpe",
-            path=os.fspath(path),
-            key="trainer_spec.model_type",
-            expected="unigram or bpe",
-            actual=model.model_type,
+        raise UnsupportedError.mismatch(
+            "trainer_spec.model_type",
+            "unigram or bpe",
+            model.model_type,
+            f"other models are not supported by {type(self).__name__}",
+            path=path,
         )
 
     def _pieces(self, model: SentencePieceModel, settings: Mapping[str, Any]) -> Pieces:
@@ -115,13 +127,22 @@ class SentencePieceTokenizer(FamilyTokenizer):
 
     def _prepend_scheme(self, settings: Mapping[str, Any]) -> str:
         """Where `▁` is put in front: "always", "first" or "never"."""
-        return "always"
+        return "always" if self._dummy_prefix else "never"
 
     def _pre_tokenizer(self, settings: Mapping[str, Any]) -> Component | None:
         return metaspace(self._prepend_scheme(settings))
 
     def _decoder(self, settings: Mapping[str, Any]) -> Component | None:
         return metaspace(self._prepend_scheme(settings))
+
+
+def own_normalizers(model: SentencePieceModel) -> list[Component]:
+    """What the sentencepiece model itself does to a text before it cuts it, `▁` apart."""
+    charsmap = precompiled(model.precompiled_charsmap)
+    found = [] if charsmap is None else [charsmap]
+    if model.remove_extra_whitespaces:
+        found += [replace(r"\A +| +\z", "", regex=True), replace(" {2,}", " ", regex=True)]
+    return found
 
 
 def legacy_prepend_scheme(settings: Mapping[str, Any]) -> str:

@@ -9,13 +9,13 @@ from pathlib import Path
 from shutil import copyfile
 from typing import Any, ClassVar
 
-from ..._core import AddedToken, Tokenizer
-from ...files import make_folder, write_text
-from ..batch import BatchEncoding
-from ..inputs import Inputs
-from ..special_tokens import token_state
-from .family import FamilyTokenizer
-from .sources import json_text
+from oxiformers._core import AddedToken, Tokenizer
+from oxiformers.files import make_folder, write_text
+from oxiformers.tokenization.batch import BatchEncoding
+from oxiformers.tokenization.inputs import Inputs
+from oxiformers.tokenization.models.family import FamilyTokenizer
+from oxiformers.tokenization.models.sources import json_text
+from oxiformers.tokenization.special_tokens import token_state
 
 
 class SlowFormTokenizer(FamilyTokenizer):

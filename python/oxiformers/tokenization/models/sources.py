@@ -10,8 +10,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ...errors import FileError, FormatError, InputTypeError, MissingFileError
-from ...files import json_type, read_json
+from oxiformers import _core
+from oxiformers.errors import FileError, FormatError, InputTypeError, MissingFileError
+from oxiformers.files import json_type, read_json
 
 _TIKTOKEN_LINE = re.compile(rb"[A-Za-z0-9+/]+={0,2} \d+\r?\n?")
 
@@ -24,12 +25,8 @@ def read_vocabulary(path: str | os.PathLike[str]) -> dict[str, int]:
     found = read_json(Path(path))
     for token, index in found.items():
         if type(index) is not int or index < 0:
-            raise FormatError(
-                f"{path}: {token!r} should have an id, found {json_type(index)} ({index!r:.80})",
-                path=os.fspath(path),
-                key=token,
-                expected="an integer of at least 0",
-                actual=json_type(index),
+            raise FormatError.mismatch(
+                token, "an integer of at least 0", json_type(index), f"its value is {index!r:.80}", path=path
             )
     return found
 
@@ -48,42 +45,16 @@ def read_text(path: str | os.PathLike[str]) -> str:
         raise FormatError(f"{path} is not UTF-8: {error}", path=os.fspath(path), expected="UTF-8") from error
 
 
-def read_merges(
-    path: str | os.PathLike[str], lines: slice | None = None, *, counted: bool = False
-) -> list[tuple[str, str]]:
+def read_merges(path: str | os.PathLike[str], most: int | None = None) -> list[tuple[str, str]]:
     """The merges of a merges.txt, the first to be made first, each once.
 
     Args:
-        path: the file: two tokens a line.
-        lines: which of its lines count; all but a first one that states the version by default.
-        counted: whether a third token of a line is how often the merge was seen, which is passed over.
+        path: the file: two tokens a line, after a first line that may state the version.
+        most: how many of its merges count.
 
-    Raises FormatError for a line that does not hold two tokens, with its number.
+    Raises FileError, and FormatError for a line that does not hold two tokens, with its number.
     """
-    every = read_text(path).split("\n")
-    if lines is None:
-        chosen = [line for line in every if line.strip()]
-        first = 1 if chosen and chosen[0].startswith("#version:") else 0
-        chosen = chosen[first:]
-    else:
-        first, chosen = lines.start or 0, every[lines]
-        if chosen and not chosen[-1].strip():
-            chosen.pop()  # what follows the last line's end
-    merges: dict[tuple[str, str], None] = {}
-    for number, line in enumerate(chosen, start=first + 1):
-        parts = line.split()
-        if counted and len(parts) == 3:
-            parts.pop()
-        if len(parts) != 2:
-            raise FormatError(
-                f"{path}: line {number} should hold two tokens, found {len(parts)} ({line!r:.80})",
-                path=os.fspath(path),
-                key=f"line {number}",
-                expected="two tokens",
-                actual=f"{len(parts)} tokens",
-            )
-        merges[(parts[0], parts[1])] = None
-    return list(merges)
+    return list(dict.fromkeys(_core.read_merges(os.fspath(path))[:most]))
 
 
 def merge_pairs(merges: Iterable[str | Sequence[str]]) -> list[tuple[str, str]]:
@@ -99,12 +70,7 @@ def merge_pairs(merges: Iterable[str | Sequence[str]]) -> list[tuple[str, str]]:
             or len(parts) != 2
             or not all(isinstance(one, str) for one in parts)
         ):
-            raise InputTypeError(
-                f"merges[{index}] should be two tokens, found {merge!r:.80}",
-                key=f"merges[{index}]",
-                expected="two tokens",
-                actual=type(merge).__name__,
-            )
+            raise InputTypeError.mismatch(f"merges[{index}]", "two tokens", f"{merge!r:.80}")
         pairs.append((parts[0], parts[1]))
     return pairs
 

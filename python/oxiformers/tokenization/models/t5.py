@@ -6,12 +6,19 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from ..._core import SentencePieceModel, Tokenizer
-from ...errors import ArgumentError
-from ..special_tokens import text_of
-from .components import Component, components_of, metaspace, pre_tokenizers, template, with_components
-from .family import Flags, count_of, required_ids, text_or_none
-from .sentencepiece import Pieces, SentencePieceTokenizer, legacy_prepend_scheme
+from oxiformers._core import SentencePieceModel, Tokenizer
+from oxiformers.errors import ArgumentError
+from oxiformers.tokenization.models.components import (
+    Component,
+    components_of,
+    metaspace,
+    pre_tokenizers,
+    template,
+    with_components,
+)
+from oxiformers.tokenization.models.family import Flags, count_of, required_ids, text_or_none
+from oxiformers.tokenization.models.sentencepiece import Pieces, SentencePieceTokenizer, legacy_prepend_scheme
+from oxiformers.tokenization.special_tokens import text_of
 
 _SPECIAL: Flags = {"special": True, "normalized": False}
 _SENTINEL = re.compile(r"<extra_id_\d+>")
@@ -61,7 +68,7 @@ class T5Tokenizer(SentencePieceTokenizer):
         return [*super()._pieces(model, settings), *sentinels]
 
     def _prepend_scheme(self, settings: Mapping[str, Any]) -> str:
-        return legacy_prepend_scheme(settings)
+        return legacy_prepend_scheme(settings) if self._dummy_prefix else "never"
 
     def _adapted(self, core: Tokenizer, settings: Mapping[str, Any]) -> Tokenizer:
         scheme = legacy_prepend_scheme(settings)

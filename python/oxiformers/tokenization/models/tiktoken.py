@@ -6,9 +6,9 @@ import json
 import os
 from collections.abc import Iterable
 
-from ..._core import AddedToken, Tokenizer, read_tiktoken
-from ..special_tokens import text_of
-from .components import added_token, byte_level, pre_tokenizers, split
+from oxiformers._core import AddedToken, Tokenizer, read_tiktoken
+from oxiformers.tokenization.models.components import added_token, byte_level, pre_tokenizers, split
+from oxiformers.tokenization.special_tokens import text_of
 
 #: Where cl100k_base and the models after it cut a text.
 CL100K_PATTERN = (

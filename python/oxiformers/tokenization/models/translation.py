@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from ..._core import SentencePieceModel, Tokenizer
-from ...errors import ArgumentError
-from ..batch import BatchEncoding
-from .components import Component, template, with_components
-from .family import ROBERTA_TOKENS, Flags, required_ids, text_or_none
-from .languages import MBART, MBART50, NLLB
-from .sentencepiece import Pieces, SentencePieceTokenizer, fairseq_pieces, legacy_prepend_scheme
-from .xlm_roberta import FAIRSEQ_FILES
+from oxiformers._core import SentencePieceModel, Tokenizer
+from oxiformers.errors import ArgumentError
+from oxiformers.tokenization.batch import BatchEncoding
+from oxiformers.tokenization.models.components import Component, template, with_components
+from oxiformers.tokenization.models.family import ROBERTA_TOKENS, Flags, required_ids, text_or_none
+from oxiformers.tokenization.models.languages import MBART, MBART50, NLLB
+from oxiformers.tokenization.models.sentencepiece import (
+    Pieces,
+    SentencePieceTokenizer,
+    fairseq_pieces,
+    legacy_prepend_scheme,
+)
+from oxiformers.tokenization.models.xlm_roberta import FAIRSEQ_FILES
 
 _SPECIAL: Flags = {"special": True, "normalized": False}
 _SPECIAL_MASK: Flags = {"special": True, "normalized": True, "lstrip": True}
@@ -75,12 +80,7 @@ class LanguageTokenizer(SentencePieceTokenizer):
     def _language_id(self, language: str | None) -> int:
         index = None if language is None else self.convert_tokens_to_ids(language)
         if index is None:
-            raise ArgumentError(
-                f"there is no token of the language {language!r}",
-                key="language",
-                expected="a language of the model",
-                actual=repr(language),
-            )
+            raise ArgumentError.mismatch("language", "a language of the model", repr(language))
         return int(index)
 
     def set_src_lang_special_tokens(self, src_lang: str) -> None:
@@ -251,7 +251,7 @@ class SeamlessM4TTokenizer(LanguageTokenizer):
         return [*first, *((text, score) for text, score, _ in model.pieces[3:])]
 
     def _prepend_scheme(self, settings: Mapping[str, Any]) -> str:
-        return legacy_prepend_scheme({**settings, "legacy": False})
+        return legacy_prepend_scheme({**settings, "legacy": False}) if self._dummy_prefix else "never"
 
     def _around_target(self, language: int) -> Around:
         end = list(required_ids(self, "eos_token"))

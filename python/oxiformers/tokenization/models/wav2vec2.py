@@ -10,15 +10,15 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ..._core import AddedToken, Tokenizer
-from ...errors import ArgumentError, FormatError
-from ...files import json_type, read_json
-from ..batch import BatchEncoding
-from ..inputs import Inputs
-from ..tensors import to_python
-from .components import Component, replace, split
-from .family import text_or_none
-from .slow import SlowFormTokenizer, with_texts
+from oxiformers._core import AddedToken, Tokenizer
+from oxiformers.errors import ArgumentError, FormatError
+from oxiformers.files import json_type, read_json
+from oxiformers.tokenization.batch import BatchEncoding
+from oxiformers.tokenization.inputs import Inputs
+from oxiformers.tokenization.models.components import Component, replace, split
+from oxiformers.tokenization.models.family import text_or_none
+from oxiformers.tokenization.models.slow import SlowFormTokenizer, with_texts
+from oxiformers.tokenization.tensors import as_ids
 
 Offsets = list[dict[str, Any]]
 
@@ -110,15 +110,12 @@ class Wav2Vec2CTCTokenizer(SlowFormTokenizer):
             vocabulary = vocabulary[language]
         for token, index in vocabulary.items():
             if type(index) is not int or index < 0:
-                raise FormatError(
-                    f"{path}: {token!r} should have an id, found {json_type(index)}"
-                    + (
-                        ": state target_lang= for a vocabulary by language" if isinstance(index, dict) else ""
-                    ),
+                raise FormatError.mismatch(
+                    token,
+                    "an integer of at least 0",
+                    json_type(index),
+                    ("state target_lang= for a vocabulary by language" if isinstance(index, dict) else ""),
                     path=path,
-                    key=token,
-                    expected="an integer of at least 0",
-                    actual=json_type(index),
                 )
         components: dict[str, Component] = {"pre_tokenizer": split(r"[\s\S]")}
         if self._delimiter is not None:
@@ -270,8 +267,7 @@ class Wav2Vec2CTCTokenizer(SlowFormTokenizer):
             output_char_offsets, output_word_offsets: a Wav2Vec2CTCTokenizerOutput with places comes back.
             group_tokens, spaces_between_special_tokens: as there.
         """
-        ids = to_python(token_ids)
-        ids = [ids] if isinstance(ids, int) else ids
+        ids = as_ids(token_ids)
         if ids and isinstance(ids[0], list):
             return self.batch_decode(
                 ids,

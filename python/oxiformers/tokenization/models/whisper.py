@@ -7,15 +7,15 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from ..._core import Tokenizer
-from ...errors import ArgumentError, UnsupportedError
-from ..tensors import to_python
-from .components import Component, byte_level, template, with_components
-from .family import Flags, required_ids
-from .gpt2 import ByteLevelTokenizer
-from .languages import WHISPER, WHISPER_CODES
-from .sources import is_tiktoken
-from .tiktoken import GPT2_PATTERN, core_from_tiktoken
+from oxiformers._core import Tokenizer
+from oxiformers.errors import ArgumentError, UnsupportedError
+from oxiformers.tokenization.models.components import Component, byte_level, template, with_components
+from oxiformers.tokenization.models.family import Flags, required_ids
+from oxiformers.tokenization.models.gpt2 import ByteLevelTokenizer
+from oxiformers.tokenization.models.languages import WHISPER, WHISPER_CODES
+from oxiformers.tokenization.models.sources import is_tiktoken
+from oxiformers.tokenization.models.tiktoken import GPT2_PATTERN, core_from_tiktoken
+from oxiformers.tokenization.tensors import as_ids
 
 _SPECIAL: Flags = {"special": True, "normalized": False}
 _TASKS = ("translate", "transcribe")
@@ -199,17 +199,13 @@ class WhisperTokenizer(ByteLevelTokenizer):
                 accents too.
         """
         if normalize:
-            raise UnsupportedError(
-                "normalize=True is not supported: basic_normalize=True takes out case and punctuation alone",
-                key="normalize",
-                expected="False",
-                actual="True",
+            raise UnsupportedError.mismatch(
+                "normalize", "False", "True", "basic_normalize=True takes out case and punctuation alone"
             )
-        ids = to_python(token_ids)
-        if isinstance(ids, list) and ids and isinstance(ids[0], list):
+        ids = as_ids(token_ids)
+        if ids and isinstance(ids[0], list):
             options = {key: value for key, value in locals().items() if key in _DECODE_OPTIONS}
             return [self.decode(row, **options, **kwargs) for row in ids]
-        ids = [ids] if isinstance(ids, int) else list(ids)
         kept = self._without_prompt(ids) if skip_special_tokens else ids
         if decode_with_timestamps:
             text = self._with_timestamps(kept, skip_special_tokens, time_precision)

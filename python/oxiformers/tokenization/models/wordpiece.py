@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from ..._core import AddedToken
-from ...errors import ArgumentError
-from ..bert import BertTokenizer
-from ..special_tokens import text_of
-from .components import Component, template, with_components
-from .family import RobertaTemplate, required_ids
+from oxiformers._core import AddedToken
+from oxiformers.errors import ArgumentError
+from oxiformers.tokenization.bert import BertTokenizer
+from oxiformers.tokenization.models.components import Component, template, with_components
+from oxiformers.tokenization.models.family import RobertaTemplate, required_ids
+from oxiformers.tokenization.special_tokens import text_of
 
 
 class ElectraTokenizer(BertTokenizer):

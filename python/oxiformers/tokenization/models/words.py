@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from ..._core import Tokenizer
-from ...errors import FormatError
-from .components import (
+from oxiformers._core import Tokenizer
+from oxiformers.errors import FormatError
+from oxiformers.tokenization.models.components import (
     BERT_PRE_TOKENIZER,
     Component,
     bert_normalizer,
@@ -18,8 +18,8 @@ from .components import (
     replace,
     split,
 )
-from .family import PLAIN, BertTemplate, Flags, RobertaTemplate, required_ids
-from .gpt2 import ByteLevelTokenizer
+from oxiformers.tokenization.models.family import PLAIN, BertTemplate, Flags, RobertaTemplate, required_ids
+from oxiformers.tokenization.models.gpt2 import ByteLevelTokenizer
 
 _WORD_END = "</w>"
 _BPE_DECODER: Component = {"type": "BPEDecoder", "suffix": _WORD_END}
@@ -38,7 +38,7 @@ class CLIPTokenizer(RobertaTemplate, ByteLevelTokenizer):
     file_flags: ClassVar[Mapping[str, Flags | None]] = {"*": PLAIN, "pad_token": None}
     file_options: ClassVar[Mapping[str, Any]] = {"errors": "replace"}
     #: CLIP's merges.txt is that of a larger vocabulary, of which it uses the start.
-    merge_lines: ClassVar[slice | None] = slice(1, 49152 - 256 - 2 + 1)
+    most_merges: ClassVar[int | None] = 49152 - 256 - 2
 
     def _core_from_bpe(
         self, vocabulary: dict[str, int], merges: Sequence[tuple[str, str]], settings: Mapping[str, Any]
@@ -65,13 +65,12 @@ class CLIPTokenizer(RobertaTemplate, ByteLevelTokenizer):
     def _check_core(self, core: Tokenizer, path: str | None) -> None:
         kind = (components_of(core)["pre_tokenizer"] or {}).get("type")
         if kind != "Sequence":
-            raise FormatError(
-                f"{path or 'tokenizer_object'} is of CLIP's older form, whose words are cut otherwise: load it from "
-                "vocab.json and merges.txt (from_slow=True)",
+            raise FormatError.mismatch(
+                "pre_tokenizer.type",
+                "Sequence",
+                str(kind),
+                "CLIP's older form cuts words otherwise: load it from vocab.json and merges.txt (from_slow=True)",
                 path=path,
-                key="pre_tokenizer.type",
-                expected="Sequence",
-                actual=str(kind),
             )
 
     def _post_processor(self) -> Component | None:
@@ -131,8 +130,6 @@ class HerbertTokenizer(BertTemplate, ByteLevelTokenizer):
     file_options: ClassVar[Mapping[str, Any]] = {
         "additional_special_tokens": [f"<special{index}>" for index in range(10)]
     }
-    merge_lines: ClassVar[slice | None] = None
-    counted_merges: ClassVar[bool] = True
 
     def _core_from_bpe(
         self, vocabulary: dict[str, int], merges: Sequence[tuple[str, str]], settings: Mapping[str, Any]

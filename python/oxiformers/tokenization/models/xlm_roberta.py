@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from ..._core import SentencePieceModel
-from .components import Component, template
-from .family import ROBERTA_TOKENS, Flags, RobertaTemplate, required_ids
-from .sentencepiece import Pieces, SentencePieceTokenizer, fairseq_pieces
+from oxiformers._core import SentencePieceModel
+from oxiformers.tokenization.models.components import Component, template
+from oxiformers.tokenization.models.family import ROBERTA_TOKENS, Flags, RobertaTemplate, required_ids
+from oxiformers.tokenization.models.sentencepiece import Pieces, SentencePieceTokenizer, fairseq_pieces
 
 FAIRSEQ_FILES: dict[str, str] = {
     "vocab_file": "sentencepiece.bpe.model",
@@ -18,7 +18,7 @@ _SPECIAL_MASK: Flags = {"special": True, "normalized": False, "lstrip": True}
 
 
 class XLMRobertaTokenizer(RobertaTemplate, SentencePieceTokenizer):
-    """XLM-RoBERTa's tokenizer."""
+    """XLM-RoBERTa's tokenizer: <s> A </s>, and <s> A </s></s> B </s>."""
 
     vocab_files_names: ClassVar[dict[str, str]] = FAIRSEQ_FILES
     tokens: ClassVar[Mapping[str, str | None]] = ROBERTA_TOKENS

@@ -6,6 +6,7 @@ use super::plain::Scope;
 use super::post_processor::{Context, process};
 use super::truncation::{Truncation, TruncationStrategy};
 use super::{Side, Tokenizer};
+use crate::part::PartOf;
 use crate::{Error, Result, parallel};
 use std::ops::Range;
 
@@ -112,7 +113,7 @@ impl Tokenizer {
         let (ranges, threads) = chunks(inputs, self.text_limit(settings));
         let parts = parallel::map(ranges.len(), threads, |chunk| {
             let range = ranges.get(chunk).cloned().unwrap_or_default();
-            let part = inputs.get(range.clone()).unwrap_or_default();
+            let part = inputs.part(range.clone());
             let encode =
                 |(index, input)| self.encode(input, settings).map_err(|error| at_input(error, index));
             range.zip(part).map(encode).collect::<Result<Vec<Encoding>>>()

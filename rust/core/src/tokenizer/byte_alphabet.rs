@@ -29,6 +29,11 @@ pub const fn byte_of(character: char) -> Option<u8> {
     }
 }
 
+/// White space, or the byte 0x20 as byte-level tokens write it.
+pub fn is_space(character: char) -> bool {
+    character == '\u{120}' || character.is_whitespace()
+}
+
 #[cfg(test)]
 mod tests {
     use super::{byte_of, character_of};

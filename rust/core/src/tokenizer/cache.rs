@@ -4,6 +4,7 @@
 //! another gives up. A text has a few slots to choose from; where all are taken, it takes one of them over.
 //! Source: Boehm, "Can seqlocks get along with programming language memory models?" (2012).
 
+use crate::part::PartOf;
 use crate::tokenizer::hash::Seed;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
@@ -117,7 +118,7 @@ impl<const WORDS: usize, const PAGES: usize> Table<WORDS, PAGES> {
     #[inline(always)]
     fn set(page: &[Slot<WORDS>], hash: u64) -> &[Slot<WORDS>] {
         let first = (hash >> 32) as usize % (PAGE / WAYS) * WAYS;
-        page.get(first..first + WAYS).unwrap_or_default()
+        page.part(first..first + WAYS)
     }
 
     #[inline(always)]

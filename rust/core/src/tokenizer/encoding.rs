@@ -1,5 +1,6 @@
 //! The full detail of an encoded input: ids, places, words, masks, and the parts cut off.
 
+use crate::part::PartOf;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -23,6 +24,9 @@ pub struct Encoding {
     pub attention: Vec<u8>,
     /// Texts that differ from the vocabulary's, by ascending token index.
     pub texts: Vec<(u32, Arc<str>)>,
+    /// The first character that is not white space, of tokens that begin with white space which the text does not have
+    /// as characters of its own, by ascending token index.
+    pub starts: Vec<(u32, u32)>,
     /// Sequence number and its range of tokens. Empty: one sequence that is everything.
     pub sequences: Vec<(usize, Range<usize>)>,
     /// The parts cut off, in order.
@@ -84,6 +88,12 @@ impl Encoding {
     pub fn text(&self, token: usize) -> Option<&str> {
         let at = self.texts.binary_search_by_key(&token, |text| text.0 as usize).ok()?;
         self.texts.get(at).map(|text| &*text.1)
+    }
+
+    /// Where a token starts without white space that the text does not have.
+    pub fn start(&self, token: usize) -> Option<u32> {
+        let at = self.starts.binary_search_by_key(&token, |start| start.0 as usize).ok()?;
+        self.starts.get(at).map(|start| start.1)
     }
 
     /// Gives all tokens one type.
@@ -178,7 +188,7 @@ impl Encoding {
     /// A copy of some tokens, without sequences and what was cut off.
     pub fn part(&self, range: Range<usize>) -> Self {
         fn cut<T: Clone>(list: &[T], range: &Range<usize>) -> Vec<T> {
-            list.get(range.clone()).unwrap_or_default().to_vec()
+            list.part(range.clone()).to_vec()
         }
         Self {
             ids: cut(&self.ids, &range),
@@ -192,6 +202,12 @@ impl Encoding {
                 .iter()
                 .filter(|text| range.contains(&(text.0 as usize)))
                 .map(|text| (text.0 - range.start as u32, text.1.clone()))
+                .collect(),
+            starts: self
+                .starts
+                .iter()
+                .filter(|start| range.contains(&(start.0 as usize)))
+                .map(|(token, start)| (token - range.start as u32, *start))
                 .collect(),
             sequences: Vec::new(),
             overflowing: Vec::new(),
@@ -235,5 +251,6 @@ impl Encoding {
         self.special.extend_from_slice(&other.special);
         self.attention.extend_from_slice(&other.attention);
         self.texts.extend(other.texts.iter().map(|text| (text.0 + shift as u32, text.1.clone())));
+        self.starts.extend(other.starts.iter().map(|(token, start)| (token + shift as u32, *start)));
     }
 }

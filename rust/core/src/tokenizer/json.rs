@@ -1,5 +1,6 @@
 //! A JSON tree that keeps the order of keys, and a cursor over it whose errors name the place.
 
+use crate::part::PartOf;
 use crate::{Error, Result};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
@@ -54,7 +55,7 @@ impl Json<'_> {
 pub fn quoted(text: &str) -> String {
     const LONGEST: usize = 60;
     match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{:?}...", text.get(..end).unwrap_or_default()),
+        Some((end, _)) => format!("{:?}...", text.part(..end)),
         None => format!("{text:?}"),
     }
 }

@@ -1,5 +1,6 @@
 //! Finding the leftmost, then longest, of several texts, in time that does not depend on how long they are.
 
+use crate::part::PartOf;
 use crate::{Error, Result};
 use aho_corasick::{AhoCorasick, Input, MatchKind};
 use std::collections::HashMap;
@@ -170,7 +171,7 @@ impl Backward {
     /// All places within `range` where a pattern starts that ends within it, from right to left, with the longest.
     fn search(&self, text: &str, range: Range<usize>) -> impl Iterator<Item = (usize, u32)> {
         let mut at = ROOT;
-        let bytes = text.as_bytes().get(range.clone()).unwrap_or_default();
+        let bytes = text.as_bytes().part(range.clone());
         range.zip(bytes).rev().filter_map(move |(place, byte)| {
             at = self.step(at, *byte);
             let pattern = self.state(at).pattern;

@@ -54,6 +54,7 @@ pub use vocab::Vocab;
 
 use crate::{Error, Result, parallel};
 use added_tokens::AddedVocabulary;
+use decoder::{Origin, Token};
 use ids::Way;
 use pieces::PieceCache;
 use std::sync::Arc;
@@ -254,18 +255,29 @@ impl Tokenizer {
 
     /// Token texts to text.
     pub fn decode_tokens(&self, tokens: &[&str]) -> Result<String> {
-        self.join(tokens.iter().copied(), tokens.iter().map(|token| token.len()).sum())
+        let bytes = tokens.iter().map(|token| token.len()).sum();
+        let origin = |text| self.added.id(text).map_or(Origin::Model, |id| self.origin(id));
+        self.join(tokens.iter().map(|text| Token { text, origin: origin(text) }), bytes)
     }
 
     /// What an id puts into decoded text: nothing, where it is no token's or that of a special one to skip.
-    fn decoded_token(&self, id: u32, skip_special_tokens: bool) -> Option<&str> {
-        self.id_to_token(id).filter(|token| !skip_special_tokens || !self.added.is_special(token))
+    fn decoded_token(&self, id: u32, skip_special_tokens: bool) -> Option<Token<'_>> {
+        let token = match self.added.text(id) {
+            Some(text) => Token { text, origin: self.origin(id) },
+            None => Token::of_model(self.model.vocab().token(id)?),
+        };
+        (!skip_special_tokens || !self.added.is_special(token.text)).then_some(token)
     }
 
-    fn join<'t>(&self, tokens: impl Iterator<Item = &'t str> + Clone, bytes: usize) -> Result<String> {
+    /// Where an added token is from.
+    fn origin(&self, id: u32) -> Origin {
+        if self.model.vocab().token(id).is_some() { Origin::Both } else { Origin::Added }
+    }
+
+    fn join<'t>(&self, tokens: impl Iterator<Item = Token<'t>> + Clone, bytes: usize) -> Result<String> {
         match &self.decoder {
             Some(decoder) => decoder.decode_sized(tokens, bytes),
-            None => Ok(tokens.collect::<Vec<_>>().join(" ")),
+            None => Ok(tokens.map(|token| token.text).collect::<Vec<_>>().join(" ")),
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::cache::{Cache, Key, LONGEST};
 use super::model::{Model, Piece, Scratch};
 use crate::Result;
+use crate::part::PartOf;
 
 /// The visible space of sentencepiece, before which a text that is one word may often be cut.
 pub const SPACE_SIGN: char = '\u{2581}';
@@ -47,7 +48,7 @@ impl PieceCache {
         });
         for end in cuts.map(|(at, _)| at).chain(std::iter::once(word.len())) {
             let from = pieces.len();
-            self.part(model, word.get(start..end).unwrap_or_default(), scratch, found, pieces)?;
+            self.part(model, word.part(start..end), scratch, found, pieces)?;
             for piece in pieces.get_mut(from..).unwrap_or_default() {
                 piece.start += shift;
                 piece.end += shift;
@@ -92,7 +93,7 @@ impl PieceCache {
         if !scratch.texts.is_empty() {
             return Ok(());
         }
-        for piece in pieces.get(before..).unwrap_or_default() {
+        for piece in pieces.part(before..) {
             // Bytes of a prefix or suffix can reach far beyond a word.
             if piece.end > 0xFFFF {
                 return Ok(());

@@ -1,11 +1,12 @@
 //! The way from text to tokens in full detail: it defines what the short way to ids must equal.
 
 use super::encoding::Encoding;
-use super::ids::Way;
 use super::model::{Piece, Scratch};
+use super::post_processor::PostProcessor;
 use super::segments::{Segment, Segments};
 use super::text::{Edges, Text, Words, characters};
 use super::{Sequence, Tokenizer};
+use crate::part::PartOf;
 use crate::{Error, Result};
 use std::ops::Range;
 
@@ -48,7 +49,7 @@ struct Place<'t> {
 
 impl Place<'_> {
     fn seek(&mut self, byte: usize) -> u32 {
-        let count = |range: Range<usize>| self.text.get(range).unwrap_or_default().chars().count() as u32;
+        let count = |range: Range<usize>| self.text.part(range).chars().count() as u32;
         self.character = if byte >= self.byte {
             self.character + count(self.byte..byte)
         } else {
@@ -86,6 +87,8 @@ struct Target<'e> {
     beyond: Place<'e>,
     /// How many more bytes the texts of added tokens may add up to.
     room: usize,
+    /// Whether white space will be trimmed off offsets.
+    trims: bool,
 }
 
 /// Added tokens that take the white space after them can share it. Their texts may add up to this, and to
@@ -132,11 +135,6 @@ impl Tokenizer {
         Ok(encoding)
     }
 
-    /// Whether a text may be worked through in parts that are cut at spaces and treated like whole pieces.
-    fn can_cut(&self) -> bool {
-        matches!(self.way.as_deref(), Some(Way::Words(_)))
-    }
-
     fn encode_text(
         &self,
         text: &str,
@@ -157,18 +155,19 @@ impl Tokenizer {
             found: Vec::new(),
             beyond: Place { text, byte: 0, character: 0 },
             room: text.len().saturating_mul(SHARES).saturating_add(SHARED),
+            trims: self.post_processor.as_ref().is_some_and(PostProcessor::trims_offsets),
         };
-        let lazy = scope.limit.is_some() && self.can_cut();
+        let lazy = self.is_lazy(scope, true);
         for segment in Segments::new(&self.added, self.added.raw(), text, scope.split_special, lazy) {
             match segment {
                 Segment::Token(id, range) => {
                     let offsets = (place.seek(range.start), place.seek(range.end));
-                    let content = text.get(range).unwrap_or_default();
+                    let content = text.part(range);
                     target.added(id, content, self.usual_text(id), offsets)?;
                 }
                 Segment::Text(range) => {
                     let first = place.seek(range.start);
-                    let piece = text.get(range).unwrap_or_default();
+                    let piece = text.part(range);
                     self.encode_piece(piece, first, scope, &mut target)?;
                 }
             }
@@ -256,6 +255,11 @@ impl Tokenizer {
             for piece in &target.pieces {
                 let range = word.start + piece.start as usize..word.start + piece.end as usize;
                 let offsets = if piece.end as usize <= length {
+                    if target.trims
+                        && let Some(start) = words.text.start_after_space(range.clone())
+                    {
+                        target.encoding.starts.push((target.encoding.len() as u32, start));
+                    }
                     words.text.original(range)
                 } else {
                     target.beyond.characters(piece.start, piece.end)

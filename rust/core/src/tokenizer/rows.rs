@@ -6,6 +6,7 @@ use super::ids::Buffers;
 use super::plain::Scope;
 use super::post_processor::{Part, PostProcessor};
 use super::{Side, Tokenizer};
+use crate::part::PartOf;
 use crate::{Result, parallel};
 use std::ops::Range;
 
@@ -112,7 +113,7 @@ impl Tokenizer {
         let short = follows_template && !wanted.offsets && !settings.overflow;
         let parts = parallel::map(ranges.len(), threads, |chunk| {
             let range = ranges.get(chunk).cloned().unwrap_or_default();
-            let part = inputs.get(range.clone()).unwrap_or_default();
+            let part = inputs.part(range.clone());
             let mut rows = Rows::default();
             let mut scratch = Scratch::default();
             for (index, input) in range.zip(part) {
@@ -170,8 +171,8 @@ impl Tokenizer {
             right = cut(second.len(), keep_second);
         }
         let sequence = |index: usize| match index {
-            0 => first.get(left.clone()).unwrap_or_default(),
-            _ => second.get(right.clone()).unwrap_or_default(),
+            0 => first.part(left.clone()),
+            _ => second.part(right.clone()),
         };
         match self.post_processor.as_ref().and_then(PostProcessor::template) {
             None => {

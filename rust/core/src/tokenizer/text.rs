@@ -1,5 +1,7 @@
 //! Text that remembers which characters of the original each of its bytes comes from, and its words.
 
+use super::byte_alphabet::is_space;
+use crate::part::PartOf;
 use std::ops::Range;
 
 /// A character and the half-open range of the original's characters that it stands for.
@@ -102,9 +104,9 @@ impl Text {
         &self.text
     }
 
-    /// Part of the text; empty where the range is not on character boundaries.
+    /// Part of the text, from one character boundary to another.
     pub fn slice(&self, range: Range<usize>) -> &str {
-        self.text.get(range).unwrap_or_default()
+        self.text.part(range)
     }
 
     /// The range of original characters behind a non-empty range of bytes; (0, 0) where places are unknown.
@@ -115,6 +117,18 @@ impl Text {
             Some([first, .., last]) => (first.0, last.1),
             _ => (0, 0),
         }
+    }
+
+    /// Where a range of bytes starts in the original without the white space it begins with, if that white space is no
+    /// character of its own there: a pre-tokenizer put it in front, or it came from the same character as what follows.
+    pub fn start_after_space(&self, range: Range<usize>) -> Option<u32> {
+        let Places::Known(places) = &self.places else { return None };
+        // The token of a byte may be a part of a character.
+        let text = self.text.get(range.clone())?;
+        let spaces = text.find(|character| !is_space(character)).unwrap_or(text.len());
+        let after = range.start + spaces;
+        let place = places.get(after).filter(|_| spaces > 0)?;
+        (places.get(after - 1) == Some(place)).then_some(place.0)
     }
 
     /// The characters of a range of bytes. Where places are unknown, they start at 0 or not, as they do in the original.

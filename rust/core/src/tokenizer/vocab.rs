@@ -3,6 +3,7 @@
 use super::hash::Seed;
 use super::json::{Node, quoted};
 use crate::Result;
+use crate::part::PartOf;
 use serde::{Serialize, Serializer};
 
 /// Token texts in one string, found by text and by id.
@@ -136,7 +137,7 @@ impl Vocab {
     }
 
     fn text(&self, entry: Entry) -> &str {
-        self.texts.get(entry.start..entry.start + entry.length as usize).unwrap_or_default()
+        self.texts.part(entry.start..entry.start + entry.length as usize)
     }
 
     /// How many tokens there are; ids may have holes, so the largest id can be beyond.

@@ -127,6 +127,9 @@ fn duplicate(path: &str, name: &str) -> Error {
 }
 
 fn parse_metadata(path: &str, value: &RawValue) -> Result<Vec<(String, String)>> {
+    if value.get() == "null" {
+        return Ok(Vec::new());
+    }
     let wrong = |key: String, actual: &str| Error::format(path, key, "a string", brief(actual));
     let Pairs(pairs) = serde_json::from_str(value.get())
         .map_err(|_| Error::format(path, METADATA, "a JSON object of strings", brief(value.get())))?;

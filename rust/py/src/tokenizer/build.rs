@@ -1,7 +1,8 @@
 //! Tokenizers from a vocabulary and components, and the files that vocabularies lie in.
 
 use super::inputs::{items, text, type_name};
-use crate::error::{detach, input_type_error, to_py};
+use crate::detach::detach;
+use crate::error::{input_type_error, to_py};
 use oxiformers_core::Error;
 use oxiformers_core::tokenizer::bpe::BpeOptions;
 use oxiformers_core::tokenizer::{

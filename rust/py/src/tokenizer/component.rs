@@ -7,7 +7,7 @@ use pyo3::types::{PyBytes, PyDict};
 use std::sync::Arc;
 
 use super::inputs::Texts;
-use crate::error::detach;
+use crate::detach::detach;
 
 /// A word and the characters of the text it was made of.
 type Word = (String, (u32, u32));

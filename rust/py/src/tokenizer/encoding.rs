@@ -161,6 +161,7 @@ impl PyEncoding {
             special: flags(special),
             attention: flags(attention),
             texts: (0..).zip(texts).map(|(index, text)| (index, text.into())).collect(),
+            starts: Vec::new(),
             sequences: sequences.into_iter().map(|(number, start, end)| (number, start..end)).collect(),
             overflowing: Vec::new(),
         };

@@ -2,9 +2,9 @@
 
 use oxiformers_core::Error;
 use pyo3::prelude::*;
-use pyo3::types::{PyInt, PyList, PyTuple};
+use pyo3::types::PyInt;
 
-use super::inputs::{items, type_name};
+use super::inputs::{is_iterable, items, type_name};
 use crate::error::{input_type_error, to_py};
 
 /// A list of ids.
@@ -26,10 +26,15 @@ pub fn batch(object: &Bound<'_, PyAny>, name: &str) -> PyResult<Vec<Vec<u32>>> {
     rows.iter().enumerate().map(|(index, row)| ids(row, &format!("{name}[{index}]"))).collect()
 }
 
-/// An id or a list of them.
+/// An id or a sequence of them.
 pub fn one_or_more(object: &Bound<'_, PyAny>, name: &str) -> PyResult<Vec<u32>> {
-    let list = object.is_instance_of::<PyList>() || object.is_instance_of::<PyTuple>();
-    if list { ids(object, name) } else { Ok(vec![id(object, || name.to_owned())?]) }
+    match id(object, || name.to_owned()) {
+        Ok(id) => Ok(vec![id]),
+        Err(error) => match is_iterable(object) {
+            true => ids(object, name),
+            false => Err(error),
+        },
+    }
 }
 
 fn id(object: &Bound<'_, PyAny>, key: impl Fn() -> String) -> PyResult<u32> {

@@ -3,7 +3,7 @@
 use oxiformers_core::Error;
 use oxiformers_core::tokenizer::{Input, Sequence};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyString, PyTuple};
+use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList, PyString, PyTuple};
 use std::ops::Range;
 
 use crate::error::{input_type_error, to_py};
@@ -36,11 +36,18 @@ pub(super) fn items<'py>(
     if let Ok(tuple) = object.cast::<PyTuple>() {
         return Ok(tuple.iter().collect());
     }
-    let text = object.is_instance_of::<PyString>() || object.is_instance_of::<pyo3::types::PyBytes>();
     match object.try_iter() {
-        Ok(iterator) if !text && !object.is_instance_of::<PyDict>() => iterator.collect(),
+        Ok(iterator) if is_iterable(object) => iterator.collect(),
         _ => Err(input_type_error(object.py(), key, expected, &type_name(object))),
     }
+}
+
+/// Whether an object may stand for a list: not if its items are characters, bytes or keys.
+pub(super) fn is_iterable(object: &Bound<'_, PyAny>) -> bool {
+    let text = object.is_instance_of::<PyString>()
+        || object.is_instance_of::<PyBytes>()
+        || object.is_instance_of::<PyByteArray>();
+    !text && !object.is_instance_of::<PyDict>() && object.try_iter().is_ok()
 }
 
 /// The UTF-8 of one string.

@@ -6,7 +6,8 @@ use pyo3::types::{PyBytes, PyList};
 use std::sync::Arc;
 
 use super::build::scored;
-use crate::error::{detach, to_py};
+use crate::detach::detach;
+use crate::error::to_py;
 
 #[pyclass(frozen, name = "SentencePieceModel", module = "oxiformers._core")]
 pub struct PySentencePieceModel {

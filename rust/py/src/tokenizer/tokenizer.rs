@@ -3,13 +3,15 @@
 use numpy::PyArray1;
 use oxiformers_core::Result;
 use oxiformers_core::tokenizer::bpe::BpeOptions;
-use oxiformers_core::tokenizer::{BertNormalizer, Input, Normalizer, Rows, Tokenizer, VocabOptions, Wanted};
+use oxiformers_core::tokenizer::{BertNormalizer, Input, Normalizer, Rows, Tokenizer, VocabOptions};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::sync::Arc;
 
 use super::added_token::PyAddedToken;
-use super::arguments::{Extent, PaddingArguments, TruncationArguments};
+use super::arguments::{
+    ENCODE_BATCH, ENCODE_BATCH_ARRAYS, ENCODE_BATCH_LISTS, ENCODE_BATCH_PACKED, EncodeOptions,
+};
 use super::build;
 use super::component::{PyComponent, PyDecoder, PyNormalizer, PyPostProcessor, PyPreTokenizer};
 use super::encoding::PyEncoding;
@@ -17,7 +19,7 @@ use super::ids;
 use super::inputs::{Texts, inputs as pair_up, text};
 use super::output;
 use super::stream::PyDecodeStream;
-use crate::error::detach;
+use crate::detach::detach;
 
 #[pyclass(frozen, name = "Tokenizer", module = "oxiformers._core")]
 pub struct PyTokenizer {
@@ -280,121 +282,65 @@ impl PyTokenizer {
         self.tokenizer.components().to_string()
     }
 
-    #[pyo3(signature = (inputs, pairs=None, *, is_pretokenized=false, add_special_tokens=true, split_special_tokens=false,
-        truncation=None, max_length=None, stride=0, truncation_side="right",
-        padding=None, pad_to_multiple_of=None, padding_side="right", pad_id=0, pad_type_id=0, pad_token="[PAD]",
-        return_overflowing=false
-    ))]
-    #[allow(clippy::too_many_arguments)]
+    #[pyo3(
+        signature = (inputs, pairs=None, **options),
+        text_signature = "($self, inputs, pairs=None, *, is_pretokenized=False, add_special_tokens=True, \
+            split_special_tokens=False, truncation=None, max_length=None, stride=0, truncation_side='right', \
+            padding=None, pad_to_multiple_of=None, padding_side='right', pad_id=0, pad_type_id=0, pad_token='[PAD]', \
+            return_overflowing=False)"
+    )]
     fn encode_batch<'py>(
         &self,
         py: Python<'py>,
         inputs: &Bound<'py, PyAny>,
         pairs: Option<&Bound<'py, PyAny>>,
-        is_pretokenized: bool,
-        add_special_tokens: bool,
-        split_special_tokens: bool,
-        truncation: Option<&str>,
-        max_length: Option<usize>,
-        stride: usize,
-        truncation_side: &str,
-        padding: Option<&str>,
-        pad_to_multiple_of: Option<usize>,
-        padding_side: &str,
-        pad_id: u32,
-        pad_type_id: u32,
-        pad_token: &str,
-        return_overflowing: bool,
+        options: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Vec<PyEncoding>> {
-        let truncation = TruncationArguments::new(truncation, max_length, stride, truncation_side);
-        let padding =
-            PaddingArguments::new(padding, pad_to_multiple_of, padding_side, pad_id, pad_type_id, pad_token);
-        let extent = Extent { add_special_tokens, split_special_tokens, overflow: return_overflowing };
-        let settings = extent.settings(py, &truncation, Some(&padding))?;
-        let encodings = self.encode(py, inputs, pairs, is_pretokenized, |tokenizer, inputs| {
-            tokenizer.encode_batch(inputs, &settings)
+        let options = EncodeOptions::read(py, &ENCODE_BATCH, options)?;
+        let encodings = self.encode(py, inputs, pairs, options.is_pretokenized, |tokenizer, inputs| {
+            tokenizer.encode_batch(inputs, &options.settings)
         })?;
         encodings.into_iter().map(|encoding| PyEncoding::new(py, encoding, &self.tokenizer)).collect()
     }
 
-    #[pyo3(signature = (inputs, pairs=None, *, is_pretokenized=false, add_special_tokens=true, split_special_tokens=false,
-        truncation=None, max_length=None, stride=0, truncation_side="right",
-        padding=None, pad_to_multiple_of=None, padding_side="right", pad_id=0, pad_type_id=0, pad_token="[PAD]",
-        return_overflowing=false, type_ids=true, attention_mask=true, special_tokens_mask=false, offsets=false
-    ))]
-    #[allow(clippy::too_many_arguments)]
+    #[pyo3(
+        signature = (inputs, pairs=None, **options),
+        text_signature = "($self, inputs, pairs=None, *, is_pretokenized=False, add_special_tokens=True, \
+            split_special_tokens=False, truncation=None, max_length=None, stride=0, truncation_side='right', \
+            padding=None, pad_to_multiple_of=None, padding_side='right', pad_id=0, pad_type_id=0, pad_token='[PAD]', \
+            return_overflowing=False, type_ids=True, attention_mask=True, special_tokens_mask=False, offsets=False)"
+    )]
     fn encode_batch_arrays<'py>(
         &self,
         py: Python<'py>,
         inputs: &Bound<'py, PyAny>,
         pairs: Option<&Bound<'py, PyAny>>,
-        is_pretokenized: bool,
-        add_special_tokens: bool,
-        split_special_tokens: bool,
-        truncation: Option<&str>,
-        max_length: Option<usize>,
-        stride: usize,
-        truncation_side: &str,
-        padding: Option<&str>,
-        pad_to_multiple_of: Option<usize>,
-        padding_side: &str,
-        pad_id: u32,
-        pad_type_id: u32,
-        pad_token: &str,
-        return_overflowing: bool,
-        type_ids: bool,
-        attention_mask: bool,
-        special_tokens_mask: bool,
-        offsets: bool,
+        options: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let truncation = TruncationArguments::new(truncation, max_length, stride, truncation_side);
-        let padding =
-            PaddingArguments::new(padding, pad_to_multiple_of, padding_side, pad_id, pad_type_id, pad_token);
-        let extent = Extent { add_special_tokens, split_special_tokens, overflow: return_overflowing };
-        let settings = extent.settings(py, &truncation, Some(&padding))?;
-        let wanted = Wanted { type_ids, special_tokens_mask, offsets };
+        let options = EncodeOptions::read(py, &ENCODE_BATCH_ARRAYS, options)?;
+        let EncodeOptions { is_pretokenized, settings, wanted, attention_mask } = options;
         let arrays = self.encode(py, inputs, pairs, is_pretokenized, |tokenizer, inputs| {
             tokenizer.encode_arrays(inputs, &settings, wanted, attention_mask)
         })?;
         output::arrays(py, arrays)
     }
 
-    #[pyo3(signature = (inputs, pairs=None, *, is_pretokenized=false, add_special_tokens=true, split_special_tokens=false,
-        truncation=None, max_length=None, stride=0, truncation_side="right",
-        padding=None, pad_to_multiple_of=None, padding_side="right", pad_id=0, pad_type_id=0, pad_token="[PAD]",
-        return_overflowing=false, type_ids=true, attention_mask=true, special_tokens_mask=false, offsets=false
-    ))]
-    #[allow(clippy::too_many_arguments)]
+    #[pyo3(
+        signature = (inputs, pairs=None, **options),
+        text_signature = "($self, inputs, pairs=None, *, is_pretokenized=False, add_special_tokens=True, \
+            split_special_tokens=False, truncation=None, max_length=None, stride=0, truncation_side='right', \
+            padding=None, pad_to_multiple_of=None, padding_side='right', pad_id=0, pad_type_id=0, pad_token='[PAD]', \
+            return_overflowing=False, type_ids=True, attention_mask=True, special_tokens_mask=False, offsets=False)"
+    )]
     fn encode_batch_lists<'py>(
         &self,
         py: Python<'py>,
         inputs: &Bound<'py, PyAny>,
         pairs: Option<&Bound<'py, PyAny>>,
-        is_pretokenized: bool,
-        add_special_tokens: bool,
-        split_special_tokens: bool,
-        truncation: Option<&str>,
-        max_length: Option<usize>,
-        stride: usize,
-        truncation_side: &str,
-        padding: Option<&str>,
-        pad_to_multiple_of: Option<usize>,
-        padding_side: &str,
-        pad_id: u32,
-        pad_type_id: u32,
-        pad_token: &str,
-        return_overflowing: bool,
-        type_ids: bool,
-        attention_mask: bool,
-        special_tokens_mask: bool,
-        offsets: bool,
+        options: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let truncation = TruncationArguments::new(truncation, max_length, stride, truncation_side);
-        let padding =
-            PaddingArguments::new(padding, pad_to_multiple_of, padding_side, pad_id, pad_type_id, pad_token);
-        let extent = Extent { add_special_tokens, split_special_tokens, overflow: return_overflowing };
-        let settings = extent.settings(py, &truncation, Some(&padding))?;
-        let wanted = Wanted { type_ids, special_tokens_mask, offsets };
+        let options = EncodeOptions::read(py, &ENCODE_BATCH_LISTS, options)?;
+        let EncodeOptions { is_pretokenized, settings, wanted, attention_mask } = options;
         let parts = self.encode(py, inputs, pairs, is_pretokenized, |tokenizer, inputs| {
             let parts = tokenizer.encode_rows(inputs, &settings, wanted)?;
             if let Some(padding) = &settings.padding {
@@ -402,33 +348,25 @@ impl PyTokenizer {
             }
             Ok(parts)
         })?;
-        output::lists(py, &parts, settings.padding.as_ref(), wanted, attention_mask, return_overflowing)
+        output::lists(py, &parts, settings.padding.as_ref(), wanted, attention_mask, settings.overflow)
     }
 
-    #[pyo3(signature = (inputs, pairs=None, *, is_pretokenized=false, add_special_tokens=true, split_special_tokens=false,
-        truncation=None, max_length=None, stride=0, truncation_side="right",
-        return_overflowing=false
-    ))]
-    #[allow(clippy::too_many_arguments)]
+    #[pyo3(
+        signature = (inputs, pairs=None, **options),
+        text_signature = "($self, inputs, pairs=None, *, is_pretokenized=False, add_special_tokens=True, \
+            split_special_tokens=False, truncation=None, max_length=None, stride=0, truncation_side='right', \
+            return_overflowing=False)"
+    )]
     fn encode_batch_packed<'py>(
         &self,
         py: Python<'py>,
         inputs: &Bound<'py, PyAny>,
         pairs: Option<&Bound<'py, PyAny>>,
-        is_pretokenized: bool,
-        add_special_tokens: bool,
-        split_special_tokens: bool,
-        truncation: Option<&str>,
-        max_length: Option<usize>,
-        stride: usize,
-        truncation_side: &str,
-        return_overflowing: bool,
+        options: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let truncation = TruncationArguments::new(truncation, max_length, stride, truncation_side);
-        let extent = Extent { add_special_tokens, split_special_tokens, overflow: return_overflowing };
-        let settings = extent.settings(py, &truncation, None)?;
-        let packed = self.encode(py, inputs, pairs, is_pretokenized, |tokenizer, inputs| {
-            tokenizer.encode_packed(inputs, &settings)
+        let options = EncodeOptions::read(py, &ENCODE_BATCH_PACKED, options)?;
+        let packed = self.encode(py, inputs, pairs, options.is_pretokenized, |tokenizer, inputs| {
+            tokenizer.encode_packed(inputs, &options.settings)
         })?;
         output::packed(py, packed)
     }

@@ -3,6 +3,7 @@
 use super::tokens::Tokens;
 use super::word_piece::clean_up;
 use crate::Result;
+use crate::part::PartOf;
 use crate::tokenizer::json::Node;
 use serde_json::{Value, json};
 
@@ -45,7 +46,7 @@ impl Ctc {
             token.split(self.pad_token.as_str()).for_each(|part| out.text.push_str(part));
             if self.cleanup {
                 clean_up(&mut out.text, start);
-                let cleaned = out.text.get(start..).unwrap_or_default();
+                let cleaned = out.text.part(start..);
                 if cleaned.contains(self.word_delimiter_token.as_str()) {
                     let replaced = cleaned.replace(self.word_delimiter_token.as_str(), " ");
                     out.text.truncate(start);

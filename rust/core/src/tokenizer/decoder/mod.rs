@@ -22,6 +22,33 @@ use crate::Result;
 use serde_json::{Value, json};
 use tokens::Tokens;
 
+/// A token as it comes to a decoder.
+#[derive(Debug, Clone, Copy)]
+pub struct Token<'t> {
+    /// Its text.
+    pub text: &'t str,
+    /// Where it is from.
+    pub origin: Origin,
+}
+
+impl<'t> Token<'t> {
+    /// A token of the model.
+    pub fn of_model(text: &'t str) -> Self {
+        Self { text, origin: Origin::Model }
+    }
+}
+
+/// Which vocabulary a token is of: what was added stands for itself, and what the model made may stand for bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The model's.
+    Model,
+    /// It was added.
+    Added,
+    /// It was added, under the id that the model has for the same text.
+    Both,
+}
+
 /// How tokens become text. Each takes a list of texts and makes one of it, whose texts are joined in the end.
 /// Without a decoder tokens are joined by spaces.
 #[derive(Debug, Clone, PartialEq)]
@@ -120,19 +147,40 @@ impl Decoder {
         }
     }
 
+    /// Whether the bytes of the last tokens are the end of the text: ByteLevel, with nothing after it that touches that.
+    pub(super) fn ends_with_bytes(&self) -> bool {
+        match self {
+            Self::ByteLevel { .. } => true,
+            Self::Sequence(decoders) => decoders.split_first().is_some_and(|(first, rest)| {
+                first.ends_with_bytes()
+                    && rest.iter().all(|each| matches!(each, Self::Fuse | Self::Strip(Strip { stop: 0, .. })))
+            }),
+            _ => false,
+        }
+    }
+
+    /// Whether tokens become bytes anywhere, of which several make a character.
+    pub(super) fn makes_bytes(&self) -> bool {
+        match self {
+            Self::ByteLevel { .. } | Self::ByteFallback => true,
+            Self::Sequence(decoders) => decoders.iter().any(Self::makes_bytes),
+            _ => false,
+        }
+    }
+
     /// Puts tokens together.
     ///
     /// # Errors
     /// Where a pattern to replace runs out of its limit of steps, and where replacements multiply the text.
     pub fn decode<'t>(&self, tokens: impl Iterator<Item = &'t str> + Clone) -> Result<String> {
         let bytes = tokens.clone().map(str::len).sum();
-        self.decode_sized(tokens, bytes)
+        self.decode_sized(tokens.map(Token::of_model), bytes)
     }
 
     /// Puts tokens together that are about `bytes` long, or less.
     pub(super) fn decode_sized<'t>(
         &self,
-        tokens: impl Iterator<Item = &'t str> + Clone,
+        tokens: impl Iterator<Item = Token<'t>> + Clone,
         bytes: usize,
     ) -> Result<String> {
         let mut decoded = Tokens::of(bytes);
@@ -141,32 +189,33 @@ impl Decoder {
     }
 
     /// One list to the next; `out` is empty.
-    fn apply<'t>(&self, tokens: impl Iterator<Item = &'t str> + Clone, out: &mut Tokens) -> Result<()> {
+    fn apply<'t>(&self, tokens: impl Iterator<Item = Token<'t>> + Clone, out: &mut Tokens) -> Result<()> {
+        let texts = tokens.clone().map(|token| token.text);
         match self {
-            Self::Bpe { suffix } => replace::end_of_words(suffix, tokens, out),
+            Self::Bpe { suffix } => replace::end_of_words(suffix, texts, out),
             Self::ByteLevel { .. } => byte_level::decode(tokens, out),
-            Self::WordPiece { prefix, cleanup } => word_piece::decode(prefix, *cleanup, tokens, out),
-            Self::Metaspace(metaspace) => metaspace.decode(tokens, out),
-            Self::Ctc(ctc) => ctc.decode(tokens, out),
+            Self::WordPiece { prefix, cleanup } => word_piece::decode(prefix, *cleanup, texts, out),
+            Self::Metaspace(metaspace) => metaspace.decode(texts, out),
+            Self::Ctc(ctc) => ctc.decode(texts, out),
             Self::Sequence(decoders) => return Self::apply_all(decoders, tokens, out),
-            Self::Replace(replace) => return replace.decode(tokens, out),
+            Self::Replace(replace) => return replace.decode(texts, out),
             Self::Fuse => {
-                tokens.for_each(|token| out.text.push_str(token));
+                texts.for_each(|text| out.text.push_str(text));
                 out.close();
             }
-            Self::Strip(strip) => tokens.for_each(|token| out.push(strip.stripped(token))),
-            Self::ByteFallback => byte_fallback::decode(tokens, out),
+            Self::Strip(strip) => texts.for_each(|text| out.push(strip.stripped(text))),
+            Self::ByteFallback => byte_fallback::decode(texts, out),
         }
         Ok(())
     }
 
     fn apply_all<'t>(
         decoders: &[Self],
-        tokens: impl Iterator<Item = &'t str> + Clone,
+        tokens: impl Iterator<Item = Token<'t>> + Clone,
         out: &mut Tokens,
     ) -> Result<()> {
         let Some((first, rest)) = decoders.split_first() else {
-            tokens.for_each(|token| out.push(token));
+            tokens.for_each(|token| out.push(token.text));
             return Ok(());
         };
         first.apply(tokens, out)?;
@@ -183,7 +232,7 @@ impl Decoder {
             }
             std::mem::swap(&mut before, out);
             out.clear();
-            decoder.apply(before.iter(), out)?;
+            decoder.apply(before.iter().map(Token::of_model), out)?;
             // An empty suffix or delimiter doubles what it is given.
             out.check()?;
         }

@@ -2,6 +2,7 @@
 
 use super::tokens::Tokens;
 use crate::Result;
+use crate::part::PartOf;
 use crate::tokenizer::json::Node;
 use crate::tokenizer::pattern::Pattern;
 use serde_json::{Value, json};
@@ -56,8 +57,8 @@ impl Replace {
     fn push_replaced(&self, text: &str, out: &mut Tokens) -> Result<()> {
         let mut from = 0;
         if let Some(character) = self.single {
-            while let Some(at) = text.get(from..).unwrap_or_default().find(character) {
-                out.text.push_str(text.get(from..from + at).unwrap_or_default());
+            while let Some(at) = text.part(from..).find(character) {
+                out.text.push_str(text.part(from..from + at));
                 out.text.push_str(&self.content);
                 from += at + character.len_utf8();
                 out.check()?;
@@ -66,7 +67,7 @@ impl Replace {
             let mut length = Ok(());
             self.pattern.find_matches(text, &mut |found| {
                 if length.is_ok() {
-                    out.text.push_str(text.get(from..found.start).unwrap_or_default());
+                    out.text.push_str(text.part(from..found.start));
                     out.text.push_str(&self.content);
                     from = found.end;
                     length = out.check();
@@ -74,7 +75,7 @@ impl Replace {
             })?;
             length?;
         }
-        out.text.push_str(text.get(from..).unwrap_or_default());
+        out.text.push_str(text.part(from..));
         Ok(())
     }
 }
@@ -86,11 +87,11 @@ pub fn end_of_words<'t>(suffix: &str, tokens: impl Iterator<Item = &'t str>, out
         let space = if tokens.peek().is_some() { " " } else { "" };
         let mut from = 0;
         for (at, found) in token.match_indices(suffix) {
-            out.text.push_str(token.get(from..at).unwrap_or_default());
+            out.text.push_str(token.part(from..at));
             out.text.push_str(space);
             from = at + found.len();
         }
-        out.text.push_str(token.get(from..).unwrap_or_default());
+        out.text.push_str(token.part(from..));
         out.close();
     }
 }

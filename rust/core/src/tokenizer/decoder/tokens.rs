@@ -1,5 +1,6 @@
 //! What decoders pass on: a list of texts in one string.
 
+use crate::part::PartOf;
 use crate::{Error, Result};
 
 /// Texts one after another.
@@ -49,7 +50,7 @@ impl Tokens {
     /// The texts in order.
     pub fn iter(&self) -> impl Iterator<Item = &str> + Clone {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts.zip(&self.ends).map(|(start, end)| self.text.get(start..*end).unwrap_or_default())
+        starts.zip(&self.ends).map(|(start, end)| self.text.part(start..*end))
     }
 
     /// Makes one text of all.

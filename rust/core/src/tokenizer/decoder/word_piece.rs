@@ -1,6 +1,7 @@
 //! WordPiece as a decoder, and the cleaning up of spaces that it shares with CTC.
 
 use super::tokens::Tokens;
+use crate::part::PartOf;
 
 /// Glues continuations on and puts a space before every other token but the first.
 pub fn decode<'t>(prefix: &str, cleanup: bool, tokens: impl Iterator<Item = &'t str>, out: &mut Tokens) {
@@ -39,7 +40,7 @@ const RULES: [(&str, &str); 11] = [
 
 /// Cleans what `text` holds from a byte on.
 pub fn clean_up(text: &mut String, from: usize) {
-    let token = text.get(from..).unwrap_or_default();
+    let token = text.part(from..);
     // Each rule starts with a space, and nearly all tokens have one space and a letter after it.
     let bytes = token.as_bytes();
     let inner = bytes.iter().skip(1).any(|byte| *byte == b' ');

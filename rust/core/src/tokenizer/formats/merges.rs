@@ -4,8 +4,8 @@ use super::read_text;
 use crate::tokenizer::json::quoted;
 use crate::{Error, Result};
 
-/// Reads a merges.txt. Lines that start with `#version` and blank ones do not count; a number after the two tokens,
-/// as other tools write it, is left out.
+/// Reads a merges.txt. A first line that states the version and blank lines do not count; a number after the two
+/// tokens, as other tools write it, is left out.
 pub fn read_merges(path: &str) -> Result<Vec<(String, String)>> {
     parse(&read_text(path)?, path)
 }
@@ -14,7 +14,9 @@ fn parse(text: &str, path: &str) -> Result<Vec<(String, String)>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut merges = Vec::new();
     for (index, line) in text.lines().enumerate() {
-        if line.starts_with("#version") || line.bytes().all(|byte| byte.is_ascii_whitespace()) {
+        // A merge of these characters can't be the first: they would have to be merged before.
+        let states_version = merges.is_empty() && line.contains("#version");
+        if states_version || line.bytes().all(|byte| byte.is_ascii_whitespace()) {
             continue;
         }
         let (left, right) = pair(line).ok_or_else(|| {
@@ -53,11 +55,23 @@ mod tests {
     fn lines() {
         let text = "#version: 0.2\r\na b\r\n\n \n# #\nab c \na\tb \u{a0}\nx y 12\n#version x\n\u{3000} z";
         let merges = parse(text, "merges.txt").unwrap();
-        let expected =
-            [("a", "b"), ("#", "#"), ("ab", "c"), ("a\tb", "\u{a0}"), ("x", "y"), ("\u{3000}", "z")];
+        let expected = [
+            ("a", "b"),
+            ("#", "#"),
+            ("ab", "c"),
+            ("a\tb", "\u{a0}"),
+            ("x", "y"),
+            ("#version", "x"),
+            ("\u{3000}", "z"),
+        ];
         let pairs: Vec<(&str, &str)> = merges.iter().map(|(left, right)| (&**left, &**right)).collect();
         assert_eq!(pairs, expected);
-        assert_eq!(parse("\u{feff}#version: 0.2\na b", "merges.txt").unwrap().len(), 1);
+        for first in ["\u{feff}#version: 0.2\n", "\"bpe_simple_vocab.txt#version: 0.2\n", ""] {
+            for end in ["", "\n", "\r\n"] {
+                let merges = parse(&format!("{first}a b\nab c{end}"), "merges.txt").unwrap();
+                assert_eq!(merges, [("a".into(), "b".into()), ("ab".into(), "c".into())]);
+            }
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The protobuf wire format: a message as its fields, one after the other, each with its place in the file.
 //! Source: <https://protobuf.dev/programming-guides/encoding/>
 
+use crate::part::PartOf;
 use crate::{Error, Result};
 
 /// Groups within groups deeper than this are refused, as other readers do.
@@ -209,7 +210,7 @@ impl<'b> Message<'b> {
     }
 
     fn advance(&mut self, length: usize) {
-        self.rest = self.rest.get(length..).unwrap_or_default();
+        self.rest = self.rest.part(length..);
         self.at += length;
     }
 }

@@ -2,9 +2,11 @@
 //! Source: sentencepiece_model.proto of <https://github.com/google/sentencepiece>, version 0.2.
 
 use super::protobuf::{Field, Message};
+use crate::part::PartOf;
 use crate::tokenizer::json::quoted;
 use crate::tokenizer::model::Trie;
 use crate::{Error, Result};
+use std::cmp::Ordering;
 use std::collections::HashMap;
 
 /// What a piece is for.
@@ -231,27 +233,26 @@ impl SentencePieceModel {
     }
 
     fn text(&self, piece: &Piece) -> &str {
-        self.texts.get(piece.start as usize..piece.end as usize).unwrap_or_default()
+        self.texts.part(piece.start as usize..piece.end as usize)
     }
 
-    /// The merges that make up each piece of two others, for a BPE model that is told of merges and not of scores:
-    /// pieces of higher score first, then those whose parts, left before right, are longer in characters, then in the
-    /// order of the pieces, those of one piece by the ids of their parts.
+    /// The merges that make up each normal piece of two others, for a BPE model that is told of merges and not of
+    /// scores: pieces of higher score first, of equal ones those that come first, and of one piece those with the longer
+    /// left part. Pieces of other kinds are never made by merging, nor merged.
     ///
     /// `scores` are the pieces to be made with their scores where they are not the model's own; of a repeated one the
-    /// first place and the last score count. `tab` makes a tab a part with the id of `<0x09>` where it is no piece.
+    /// first place and the last score count. `tab` makes a tab a part where it is no piece and `<0x09>` is one.
     pub fn merges<'m>(
         &'m self,
         scores: Option<&'m [(String, f64)]>,
         tab: bool,
     ) -> Result<Vec<(&'m str, &'m str)>> {
-        let mut ids: HashMap<&str, u32> =
-            self.pieces.iter().enumerate().map(|(id, piece)| (self.text(piece), id as u32)).collect();
-        if tab
-            && !ids.contains_key("\t")
-            && let Some(byte) = ids.get("<0x09>").copied()
-        {
-            ids.insert("\t", byte);
+        let kinds: HashMap<&str, PieceKind> =
+            self.pieces.iter().map(|piece| (self.text(piece), piece.kind)).collect();
+        let mut parts: Vec<&str> =
+            kinds.iter().filter(|(_, kind)| **kind == PieceKind::Normal).map(|(text, _)| *text).collect();
+        if tab && !kinds.contains_key("\t") && kinds.contains_key("<0x09>") {
+            parts.push("\t");
         }
         let mut places: HashMap<&str, usize> = HashMap::new();
         let mut wholes: Vec<(&str, f64)> = Vec::new();
@@ -269,73 +270,35 @@ impl SentencePieceModel {
         if let Some((text, _)) = wholes.iter().find(|whole| whole.1.is_nan()) {
             return Err(Error::argument("scores", "numbers", format!("NaN for {}", quoted(text))));
         }
+        wholes.retain(|(text, _)| kinds.get(text).is_none_or(|kind| *kind == PieceKind::Normal));
+        // -0.0 equals 0.0 here, and there is no NaN.
+        wholes.sort_by(|one, other| other.1.partial_cmp(&one.1).unwrap_or(Ordering::Equal));
         // One walk from the left and one from the right find all ways to cut a piece: looking each half up would take
         // quadratic time for a long one.
-        let reversed: Vec<(Vec<u8>, u32)> =
-            ids.iter().map(|(text, id)| (text.bytes().rev().collect(), *id)).collect();
-        let lefts = Trie::new(ids.iter().map(|(text, id)| (text.as_bytes(), *id)));
-        let rights = Trie::new(reversed.iter().map(|(text, id)| (text.as_slice(), *id)));
-        let mut merges: Vec<Merge<'_>> = Vec::new();
-        let (mut backwards, mut suffixes): (Vec<u8>, Vec<(usize, u32)>) = (Vec::new(), Vec::new());
-        for (text, score) in wholes {
+        let reversed: Vec<Vec<u8>> = parts.iter().map(|text| text.bytes().rev().collect()).collect();
+        let lefts = Trie::new(parts.iter().map(|text| (text.as_bytes(), 0)));
+        let rights = Trie::new(reversed.iter().map(|text| (text.as_slice(), 0)));
+        let mut merges = Vec::new();
+        let (mut backwards, mut suffixes): (Vec<u8>, Vec<usize>) = (Vec::new(), Vec::new());
+        for (text, _) in wholes {
             backwards.clear();
             backwards.extend(text.bytes().rev());
             suffixes.clear();
-            rights.prefixes(&backwards, |id, length| suffixes.push((text.len() - length, id)));
+            rights.prefixes(&backwards, |_, length| suffixes.push(text.len() - length));
             let from = merges.len();
-            let mut characters = Counter { text, ..Counter::default() };
-            lefts.prefixes(text.as_bytes(), |left_id, at| {
-                while suffixes.last().is_some_and(|suffix| suffix.0 < at) {
+            lefts.prefixes(text.as_bytes(), |_, at| {
+                while suffixes.last().is_some_and(|start| *start < at) {
                     suffixes.pop();
                 }
-                let (Some((start, right_id)), Some((left, right))) =
-                    (suffixes.last().copied(), text.split_at_checked(at))
-                else {
-                    return;
-                };
-                if start == at {
-                    let length = characters.count(at);
-                    merges.push(Merge { left, right, score, length, ids: (left_id, right_id), rest: 0 });
+                if suffixes.last() == Some(&at) {
+                    merges.extend(text.split_at_checked(at));
                 }
             });
-            let total = characters.count(text.len());
             if let Some(added) = merges.get_mut(from..) {
-                added.iter_mut().for_each(|merge| merge.rest = total - merge.length);
-                added.sort_by_key(|merge| merge.ids);
+                added.reverse();
             }
         }
-        merges.sort_by(|one, other| {
-            let lengths = (other.length, other.rest).cmp(&(one.length, one.rest));
-            // -0.0 equals 0.0 here, and there is no NaN.
-            other.score.partial_cmp(&one.score).unwrap_or(lengths).then(lengths)
-        });
-        Ok(merges.into_iter().map(|merge| (merge.left, merge.right)).collect())
-    }
-}
-
-/// One way to make a piece; `length` and `rest` are the characters of its parts.
-struct Merge<'m> {
-    left: &'m str,
-    right: &'m str,
-    score: f64,
-    length: usize,
-    rest: usize,
-    ids: (u32, u32),
-}
-
-/// Counts the characters up to ever later places of a text.
-#[derive(Default)]
-struct Counter<'t> {
-    text: &'t str,
-    byte: usize,
-    characters: usize,
-}
-
-impl Counter<'_> {
-    fn count(&mut self, to: usize) -> usize {
-        self.characters += self.text.get(self.byte..to).unwrap_or_default().chars().count();
-        self.byte = to;
-        self.characters
+        Ok(merges)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Byte-level tokenizers without their alphabet: words of raw bytes go to the model.
 
 use crate::Result;
+use crate::part::PartOf;
 use crate::tokenizer::Tokenizer;
 use crate::tokenizer::model::Model;
 use crate::tokenizer::pattern::{Pattern, Scanner};
@@ -62,7 +63,7 @@ impl ByteWords {
         match &self.steps {
             Steps::Scanner(scanner) => {
                 self.prefixed(text, |text| {
-                    scanner.words(text, |word| take(text.get(word).unwrap_or_default()));
+                    scanner.words(text, |word| take(text.part(word)));
                 });
             }
             Steps::Any(steps, use_regex) => {
@@ -73,7 +74,7 @@ impl ByteWords {
                 for range in &words.ranges {
                     self.prefixed(words.text.slice(range.clone()), |text| {
                         if *use_regex {
-                            Scanner::Gpt2.words(text, |word| take(text.get(word).unwrap_or_default()));
+                            Scanner::Gpt2.words(text, |word| take(text.part(word)));
                         } else {
                             take(text);
                         }

@@ -4,6 +4,7 @@ use super::bytes::ByteWords;
 use super::cut::Cut;
 use super::merges::Merges;
 use crate::Result;
+use crate::part::PartOf;
 use crate::tokenizer::Tokenizer;
 use crate::tokenizer::cache::{Cache, Key, LONGEST_PACKED};
 use crate::tokenizer::model::{Model, Scratch};
@@ -81,7 +82,7 @@ impl Chunks {
             if self.cut.end_matters && edges.end {
                 kind |= ENDS;
             }
-            let text = piece.text.get(at..end).unwrap_or_default();
+            let text = piece.text.part(at..end);
             // Whether special tokens are split changes what a text becomes, and is asked for rarely.
             let key = match packed {
                 _ if scope.split_special => None,
@@ -95,7 +96,7 @@ impl Chunks {
                     return Ok(false);
                 };
                 if let Some(key) = key.filter(|_| anywhere) {
-                    self.cache.put(&key, ids.get(before..).unwrap_or_default());
+                    self.cache.put(&key, ids.part(before..));
                 }
             }
             at = end;
@@ -212,7 +213,7 @@ fn part(text: &str, at: usize) -> (usize, Option<u128>) {
     if length <= LONGEST_PACKED && (0x21..0x7F).contains(&last) {
         return (at + length, Some(window & ((1 << (length * 8)) - 1)));
     }
-    (at + long_part(bytes.get(at..).unwrap_or_default(), text.get(at..).unwrap_or_default()), None)
+    (at + long_part(bytes.part(at..), text.part(at..)), None)
 }
 
 /// Up to 16 bytes of `text` from `at`, spaces after its end.
@@ -222,7 +223,7 @@ fn window(text: &[u8], at: usize) -> [u8; 16] {
         return window;
     }
     let mut window = [b' '; 16];
-    for (to, from) in window.iter_mut().zip(text.get(at..).unwrap_or_default()) {
+    for (to, from) in window.iter_mut().zip(text.part(at..)) {
         *to = *from;
     }
     window

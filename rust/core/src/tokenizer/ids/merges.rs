@@ -1,6 +1,7 @@
 //! Words of a BPE model: remembered whole, else by the segments whose merges are their own.
 
 use crate::Result;
+use crate::part::PartOf;
 use crate::tokenizer::cache::{Cache, Key};
 use crate::tokenizer::model::{Bpe, bpe};
 
@@ -45,7 +46,7 @@ impl Merges<'_> {
             Some(id) => ids.push(id),
             None => self.model.segments(word, self.bytes, |segment| {
                 let (starts, ends) = (segment.start == 0, segment.end == word.len());
-                let text = word.get(segment.clone()).unwrap_or_default();
+                let text = word.part(segment.clone());
                 if let Some(id) = self.symbol(text) {
                     ids.push(id);
                     return Ok(());
@@ -61,13 +62,13 @@ impl Merges<'_> {
                 let before = ids.len();
                 self.model.segment_ids(word, segment, self.bytes, scratch, ids)?;
                 if let Some(key) = key {
-                    self.cache.put(&key, ids.get(before..).unwrap_or_default());
+                    self.cache.put(&key, ids.part(before..));
                 }
                 Ok(())
             })?,
         }
         if let Some(key) = key {
-            self.cache.put(&key, ids.get(before..).unwrap_or_default());
+            self.cache.put(&key, ids.part(before..));
         }
         Ok(())
     }

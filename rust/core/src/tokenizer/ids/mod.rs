@@ -15,6 +15,7 @@ use super::plain::Scope;
 use super::segments::{Segment, Segments};
 use super::{Sequence, Tokenizer};
 use crate::Result;
+use crate::part::PartOf;
 use chunks::{Chunks, Piece};
 use std::sync::Arc;
 use words::WordTable;
@@ -82,6 +83,17 @@ impl Tokenizer {
         }
     }
 
+    /// Whether only as much of a text is looked at as the limit asks for: it is cut at spaces, and each part treated like
+    /// a piece. `plain`: on the way in full detail, to which a part is a whole piece.
+    pub(super) fn is_lazy(&self, scope: Scope, plain: bool) -> bool {
+        let cuts = match self.way.as_deref() {
+            Some(Way::Words(_)) => true,
+            Some(Way::Chunks(chunks)) => !plain && chunks.is_lazy(),
+            None => false,
+        };
+        cuts && scope.limit.is_some()
+    }
+
     fn text_ids(
         &self,
         way: &Way,
@@ -92,11 +104,7 @@ impl Tokenizer {
     ) -> Result<()> {
         let before = ids.len();
         let limit = scope.limit.map_or(usize::MAX, |limit| before.saturating_add(limit));
-        let lazy = scope.limit.is_some()
-            && match way {
-                Way::Words(_) => true,
-                Way::Chunks(chunks) => chunks.is_lazy(),
-            };
+        let lazy = self.is_lazy(scope, false);
         let mut starts = true;
         for segment in Segments::new(&self.added, self.added.raw(), text, scope.split_special, lazy) {
             match segment {
@@ -106,7 +114,7 @@ impl Tokenizer {
                 }
                 Segment::Text(range) => {
                     let first = range.start == 0;
-                    let piece = text.get(range).unwrap_or_default();
+                    let piece = text.part(range);
                     let done = match (way, &*self.model) {
                         (Way::Words(table), Model::WordPiece(model)) => {
                             table.piece(model, piece, limit, ids, &mut buffers.word)

@@ -4,6 +4,7 @@
 //! and the plain way is taken.
 
 use super::characters::{ALONE, COMPLEX, Characters, DROP, LONG, SPACE, WORD};
+use crate::part::PartOf;
 use crate::tokenizer::Tokenizer;
 use crate::tokenizer::hash::Seed;
 use crate::tokenizer::model::{Model, WordPiece};
@@ -110,7 +111,7 @@ fn window(text: &[u8], at: usize) -> [u8; 16] {
         return window;
     }
     let mut window = [0; 16];
-    for (to, from) in window.iter_mut().zip(text.get(at..).unwrap_or_default()) {
+    for (to, from) in window.iter_mut().zip(text.part(at..)) {
         *to = *from;
     }
     window
@@ -202,7 +203,7 @@ impl Walk<'_> {
             }
             match self.table.find(packed) {
                 Some(id) => self.ids.push(id),
-                None => self.split(packed.to_le_bytes().get(..usize::from(length)).unwrap_or_default()),
+                None => self.split(packed.to_le_bytes().part(..usize::from(length))),
             }
         }
         self.count = 0;
@@ -255,14 +256,12 @@ impl Walk<'_> {
     /// One word of any characters, or what stands between words, from `at`; returns where it ends.
     fn word(&mut self, mut at: usize, buffer: &mut Vec<u8>) -> std::result::Result<usize, Complex> {
         buffer.clear();
-        for c in self.text.get(at..).unwrap_or_default().chars() {
+        for c in self.text.part(at..).chars() {
             let entry = self.table.characters.get(c, self.model);
             match entry as u8 {
                 WORD => {
                     let length = (entry >> 8) as u8 as usize;
-                    buffer.extend_from_slice(
-                        ((entry >> 32) as u32).to_le_bytes().get(..length).unwrap_or_default(),
-                    );
+                    buffer.extend_from_slice(((entry >> 32) as u32).to_le_bytes().part(..length));
                 }
                 DROP => {}
                 LONG => buffer.extend_from_slice(self.table.characters.long(c, entry)),

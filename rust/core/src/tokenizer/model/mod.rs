@@ -16,6 +16,7 @@ pub use wordpiece::WordPiece;
 
 use super::json::Node;
 use super::vocab::Vocab;
+use crate::part::PartOf;
 use crate::{Error, Result};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
@@ -151,7 +152,7 @@ impl Model {
             Self::Bpe(model) => return model.tokenize(word, bpe, pieces),
             Self::Unigram(model) => {
                 return model.tokenize(word, lattice, |piece| {
-                    let text = word.get(piece.start as usize..piece.end as usize).unwrap_or_default();
+                    let text = word.part(piece.start as usize..piece.end as usize);
                     if model.is_unknown(piece.id, text) && model.vocab().token(piece.id) != Some(text) {
                         texts.push((pieces.len() - before, text.into()));
                     }

@@ -1,5 +1,6 @@
 //! A byte trie in two arrays: the child of node `n` under byte `b` is `base(n) ^ b`, if that cell names `n` as parent.
 //! Source: Aoe, "An efficient digital search algorithm by using a double-array structure" (1989).
+use crate::part::PartOf;
 
 const FREE: u32 = u32::MAX;
 const NONE: u32 = u32::MAX;
@@ -42,7 +43,7 @@ impl Trie {
                 && key.len() == depth
             {
                 builder.set_value(node, *value);
-                rest = rest.get(1..).unwrap_or_default();
+                rest = rest.part(1..);
             }
             groups.clear();
             while let Some(byte) = rest.first().and_then(|key| key.0.get(depth)).copied() {

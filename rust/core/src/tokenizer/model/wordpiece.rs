@@ -3,6 +3,7 @@
 
 use super::trie::Trie;
 use crate::Result;
+use crate::part::PartOf;
 use crate::tokenizer::json::Node;
 use crate::tokenizer::vocab::Vocab;
 use serde::ser::{Serialize, SerializeMap, Serializer};
@@ -102,7 +103,7 @@ impl WordPiece {
         let mut trie = &self.starts;
         let mut at = 0;
         while at < word.len() {
-            let rest = word.get(at..).unwrap_or_default();
+            let rest = word.part(at..);
             let Some((id, length)) = trie.longest(rest) else {
                 return false;
             };

@@ -6,6 +6,7 @@
 
 use super::simple::nmt_character;
 use super::{Normalizer, Piece};
+use crate::part::PartOf;
 use crate::tokenizer::byte_alphabet::character_of;
 use crate::tokenizer::text::{Edges, characters};
 use std::borrow::Cow;
@@ -52,7 +53,7 @@ impl Entry {
 
     fn push(self, text: &mut String) {
         let bytes = self.0.to_le_bytes();
-        text.push_str(std::str::from_utf8(bytes.get(..self.len()).unwrap_or_default()).unwrap_or_default());
+        text.push_str(std::str::from_utf8(bytes.part(..self.len())).unwrap_or_default());
     }
 }
 

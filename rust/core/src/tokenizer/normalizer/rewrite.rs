@@ -1,5 +1,6 @@
 //! Replacing characters so that the new ones know the places of the old.
 
+use crate::part::PartOf;
 use crate::tokenizer::text::Character;
 
 /// A new character, and what it does to the old ones: 0 stands for the next one, `-n` for the next one and the `n`
@@ -42,7 +43,7 @@ fn follow(
     steps: impl Iterator<Item = Step>,
 ) -> Vec<Character> {
     let mut new = Vec::with_capacity(old.len());
-    new.extend_from_slice(old.get(..kept).unwrap_or_default());
+    new.extend_from_slice(old.part(..kept));
     let mut at = kept + removed;
     for (value, step) in steps {
         let source = if step > 0 { at.saturating_sub(1) } else { at };

@@ -2,6 +2,7 @@
 
 use super::rewrite::{filter, rewritten};
 use crate::Result;
+use crate::part::PartOf;
 use crate::tokenizer::json::Node;
 use crate::tokenizer::text::{Character, Edges};
 use serde_json::{Value, json};
@@ -32,7 +33,7 @@ impl Strip {
         let trailing = characters.iter().rev().take_while(space).count();
         let end = if self.right && edges.end { characters.len() - trailing } else { characters.len() };
         if removed > 0 || end < characters.len() {
-            let kept = characters.get(removed..end).unwrap_or_default();
+            let kept = characters.part(removed..end.max(removed));
             *characters = rewritten(characters, removed, kept.iter().map(|character| (character.value, 0)));
         }
     }

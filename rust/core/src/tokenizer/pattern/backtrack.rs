@@ -2,6 +2,7 @@
 //! remembered, so that time grows with the length of the text alone.
 
 use super::program::{Instruction, Place, Program};
+use crate::part::PartOf;
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -177,7 +178,7 @@ impl Run<'_> {
     /// The splits on the way to an end are known to lead there.
     fn finish(&mut self, base: usize, end: usize, remembers: bool) {
         if remembers {
-            for pending in self.stack.get(base..).unwrap_or_default() {
+            for pending in self.stack.part(base..) {
                 if let Pending::Tried { split, at } = pending
                     && Remembered::keeps(*split, *at)
                 {

@@ -80,7 +80,7 @@ pub fn escape(parser: &mut Parser<'_>) -> Result<Item, Refusal> {
     let character = |code: Option<u32>| {
         code.and_then(char::from_u32)
             .map(Item::Character)
-            .ok_or_else(|| "a character that is none".to_owned())
+            .ok_or_else(|| "the code of no character".to_owned())
     };
     match c {
         'd' => set(r"\d"),

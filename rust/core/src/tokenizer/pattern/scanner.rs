@@ -5,6 +5,7 @@
 //! a place: the ids of parts rest on that (ids/cut.rs).
 
 use super::classes::{Classes, LETTER, LINE_END, LOWER, MARK, NUMBER, SIGN, SPACE, UPPER};
+use crate::part::PartOf;
 use std::ops::Range;
 
 /// A known pattern.
@@ -216,7 +217,7 @@ impl Scan<'_> {
     #[inline(always)]
     fn lines(&self, at: usize) -> usize {
         let end = self.run_of(at, SPACE);
-        let run = self.bytes.get(at..end).unwrap_or_default();
+        let run = self.bytes.part(at..end);
         match run.iter().rposition(|byte| matches!(byte, b'\r' | b'\n')) {
             Some(last) => at + last + 1,
             None => self.space(at),
@@ -319,7 +320,7 @@ impl Scan<'_> {
     #[inline(always)]
     fn clip(&self, at: usize, tokens: bool) -> Option<usize> {
         if tokens && self.byte(at) == b'<' {
-            let rest = self.text.get(at..).unwrap_or_default();
+            let rest = self.text.part(at..);
             let starts = |token: &&str| rest.starts_with(*token);
             if let Some(token) = ["<|startoftext|>", "<|endoftext|>"].iter().find(|token| starts(token)) {
                 return Some(at + token.len());
@@ -342,7 +343,7 @@ impl Scan<'_> {
     #[inline(always)]
     fn deep_seek(&self, at: usize) -> Option<usize> {
         if self.byte(at).is_ascii_punctuation() && self.byte(at + 1).is_ascii_alphabetic() {
-            let letters = self.bytes.get(at + 1..).unwrap_or_default();
+            let letters = self.bytes.part(at + 1..);
             return Some(at + 1 + letters.iter().take_while(|byte| byte.is_ascii_alphabetic()).count());
         }
         let (class, length) = self.class(at);

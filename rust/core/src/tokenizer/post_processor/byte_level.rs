@@ -2,6 +2,7 @@
 
 use super::{Context, Template};
 use crate::Result;
+use crate::tokenizer::byte_alphabet::is_space;
 use crate::tokenizer::encoding::Encoding;
 use crate::tokenizer::json::Node;
 use serde_json::{Value, json};
@@ -66,23 +67,21 @@ fn trim(encoding: &mut Encoding, add_prefix_space: bool, context: Context<'_>) {
     for token in 0..encoding.len() {
         let id = encoding.ids.get(token).copied().unwrap_or_default();
         let text = encoding.text(token).or_else(|| (context.vocabulary)(id)).unwrap_or_default();
-        let leading = text.chars().take_while(is_space).count() as u32;
-        let trailing = text.chars().rev().take_while(is_space).count() as u32;
+        let leading = text.chars().take_while(|c| is_space(*c)).count() as u32;
+        let trailing = text.chars().rev().take_while(|c| is_space(*c)).count() as u32;
+        let known = encoding.start(token);
         let Some((start, end)) = encoding.offsets.get_mut(token).filter(|_| leading + trailing > 0) else {
             continue;
         };
-        // A lone space before the text's first token is the one that was put there: it is in no offsets.
+        // A lone space before the text's first token counts as one that was put there, even where the text has it.
         let first = token == 0 || *start == 0;
-        if !(first && add_prefix_space && leading == 1) {
-            *start = (*start + leading).min(*end);
+        match known {
+            Some(known) => *start = known,
+            None if first && add_prefix_space && leading == 1 => {}
+            None => *start = (*start + leading).min(*end),
         }
         if *end >= trailing {
             *end = (*end - trailing).max(*start);
         }
     }
-}
-
-/// White space, or the byte 0x20 as byte-level tokens write it.
-fn is_space(character: &char) -> bool {
-    *character == '\u{120}' || character.is_whitespace()
 }

@@ -4,6 +4,7 @@ use super::Bpe;
 use super::alphabet::NONE;
 use super::seams::Seams;
 use super::word::Scratch;
+use crate::part::PartOf;
 use crate::tokenizer::byte_alphabet::{byte_of, character_of};
 use crate::tokenizer::hash::Seed;
 use std::ops::Range;
@@ -65,7 +66,7 @@ impl ByteBpe {
             (true, true) => &self.only,
         };
         let ids = &mut scratch.ids;
-        match word.get(part).unwrap_or_default() {
+        match word.part(part) {
             [] => {}
             [only] => ids.push(id(table(true, true), only)),
             [first, inner @ .., last] => {
@@ -110,7 +111,7 @@ impl WholeWords {
     }
 
     fn insert(&mut self, start: usize, id: u32) {
-        let hash = self.seed.bytes(self.bytes.get(start..).unwrap_or_default());
+        let hash = self.seed.bytes(self.bytes.part(start..));
         let mask = self.slots.len() - 1;
         let mut slot = hash as usize & mask;
         while self.slots.get(slot).is_some_and(|taken| *taken != 0) {

@@ -11,6 +11,7 @@ mod word;
 pub use word::Scratch;
 
 use super::{Piece, missing_unknown};
+use crate::part::PartOf;
 use crate::tokenizer::json::quoted;
 use crate::tokenizer::vocab::Vocab;
 use crate::{Error, Result};
@@ -319,7 +320,7 @@ impl Bpe {
     ) -> Result<()> {
         match self.bytes().filter(|_| bytes) {
             Some(bytes) => bytes.symbols(word.as_bytes(), segment, scratch),
-            None => self.symbols::<false>(word.get(segment).unwrap_or_default(), scratch)?,
+            None => self.symbols::<false>(word.part(segment), scratch)?,
         }
         self.merge(scratch);
         ids.extend_from_slice(&scratch.ids);

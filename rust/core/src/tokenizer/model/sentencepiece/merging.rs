@@ -1,6 +1,7 @@
 //! Segmentation of normalized text by merging: always the two neighbours whose union is the piece of the best score.
 
 use super::SentencePiece;
+use crate::part::PartOf;
 use crate::tokenizer::formats::PieceKind;
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, HashMap};
@@ -83,7 +84,7 @@ impl<'t> Merging<'_, 't> {
     }
 
     fn slice(&self, start: u32, end: u32) -> &'t str {
-        self.text.get(start as usize..end as usize).unwrap_or_default()
+        self.text.part(start as usize..end as usize)
     }
 
     /// Puts two neighbours in the queue where they are a piece together.

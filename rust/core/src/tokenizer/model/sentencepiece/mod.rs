@@ -8,6 +8,7 @@ mod segment;
 pub use segment::Buffers;
 
 use super::{Piece, Trie};
+use crate::part::PartOf;
 use crate::tokenizer::base64;
 use crate::tokenizer::formats::{PieceKind, SentencePieceAlgorithm, SentencePieceModel};
 use crate::tokenizer::json::{Node, quoted};
@@ -214,7 +215,7 @@ impl SentencePiece {
                 run = if run.is_empty() { at..end } else { run.start..end };
             } else {
                 unknown(&mut run, &mut token);
-                let part = normalized.text.get(at..end).unwrap_or_default();
+                let part = normalized.text.part(at..end);
                 let mut known = |number: u32, part: &str| {
                     let id = self.pieces.get(number as usize).map_or(self.unk_id, |piece| piece.id);
                     let named = Some(part).filter(|part| self.vocab().token(id) != Some(part));

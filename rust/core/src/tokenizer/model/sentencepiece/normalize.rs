@@ -1,6 +1,7 @@
 //! Normalization as sentencepiece does it: the charsmap's longest match at each place, then spaces.
 
 use super::SentencePiece;
+use crate::part::PartOf;
 use crate::tokenizer::formats::{NormalizerSpec, SentencePieceModel};
 use crate::tokenizer::normalizer::charsmap::CharsMap;
 use crate::{Error, Result};
@@ -54,7 +55,7 @@ impl Normalization {
     fn prefix<'t>(&'t self, model: &SentencePiece, text: &'t str) -> (&'t str, usize) {
         let (length, is_symbol) = model.symbol(text);
         let rule = self.map.as_ref().filter(|_| !is_symbol).and_then(|map| map.longest(text.as_bytes()));
-        rule.map_or((text.get(..length).unwrap_or_default(), length), |(length, becomes)| (becomes, length))
+        rule.map_or((text.part(..length), length), |(length, becomes)| (becomes, length))
     }
 
     /// Normalizes a text into `out`.

@@ -2,6 +2,7 @@
 
 use super::normalize::Normalized;
 use super::{NONE, SentencePiece};
+use crate::part::PartOf;
 use crate::tokenizer::formats::{PieceKind, SentencePieceAlgorithm};
 
 /// How much less than the lowest score a character costs that no piece covers.
@@ -42,7 +43,7 @@ impl SentencePiece {
                 let mut start = 0;
                 let starts = text.match_indices('\u{2581}').map(|found| found.0).skip_while(|at| *at == 0);
                 for end in starts.chain(Some(text.len())) {
-                    self.push(text.get(start..end).unwrap_or_default(), &mut buffers.found);
+                    self.push(text.part(start..end), &mut buffers.found);
                     start = end;
                 }
             }
@@ -85,7 +86,7 @@ impl SentencePiece {
                     *end = End { score, start: at as u32, number };
                 }
             };
-            self.trie.prefixes(text.as_bytes().get(at..).unwrap_or_default(), |number, length| {
+            self.trie.prefixes(text.as_bytes().part(at..), |number, length| {
                 let score = match self.kind(number) {
                     PieceKind::Unused => return,
                     PieceKind::UserDefined => SYMBOL_BONUS * (length - 1) as f32,

@@ -1,6 +1,7 @@
 //! The best segmentation of a word: Viterbi's algorithm over the places where pieces end.
 
 use super::Unigram;
+use crate::part::PartOf;
 use crate::{Error, Result};
 
 /// The best way found to a place in the word.
@@ -50,7 +51,7 @@ impl Lattice {
             let score = self.ends.get(at - first).map_or(0.0, |end| end.score);
             let mut covered = false;
             let ends = &mut self.ends;
-            model.trie.prefixes(bytes.get(at..).unwrap_or_default(), |id, length| {
+            model.trie.prefixes(bytes.part(at..), |id, length| {
                 covered |= length == width;
                 let score = score + model.scores.get(id as usize).copied().unwrap_or_default();
                 reach(ends, at - first + length, End { score, start: at as u32, id });
@@ -59,7 +60,7 @@ impl Lattice {
                 let score = score + model.unknown_score;
                 let found = End { score, start: at as u32, id: model.unk_id.unwrap_or(u32::MAX) };
                 if reach(ends, at - first + width, found) && model.unk_id.is_none() {
-                    let actual = word.get(at..at + width).unwrap_or_default();
+                    let actual = word.part(at..at + width);
                     return Err(Error::argument(
                         "inputs",
                         "text the vocabulary covers, as model.unk_id is null",

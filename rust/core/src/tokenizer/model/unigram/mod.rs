@@ -6,6 +6,7 @@ mod lattice;
 pub use lattice::Lattice;
 
 use super::{Piece, Trie};
+use crate::part::PartOf;
 use crate::tokenizer::json::{Json, Node};
 use crate::tokenizer::vocab::Vocab;
 use crate::{Error, Result};
@@ -150,7 +151,7 @@ impl Unigram {
 
     /// Passes on what is unknown: a piece after all where the whole is one, its bytes where there is one for each.
     fn unknown(&self, word: &str, start: u32, end: u32, token: &mut impl FnMut(Piece)) {
-        let text = word.get(start as usize..end as usize).unwrap_or_default();
+        let text = word.part(start as usize..end as usize);
         let Some(unk_id) = self.unk_id.filter(|_| !text.is_empty()) else {
             return;
         };
