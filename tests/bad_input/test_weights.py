@@ -101,7 +101,7 @@ CASES: dict[str, tuple[Spoil, type, str | None, str, str, str]] = {
         "the weights of DistilBertForSequenceClassification", "missing", WEIGHTS,
     ),
     "an architecture without the head": (
-        keys(CONFIG, model_type="llama"), UnsupportedError, "model_type", "bert, distilbert", "llama", CONFIG,
+        keys(CONFIG, model_type="vit"), UnsupportedError, "model_type", "bert, ", "vit", CONFIG,
     ),
     "quantised": (
         keys(CONFIG, quantization_config={"quant_method": "gptq"}), UnsupportedError, "quantization_config", "",

@@ -107,6 +107,13 @@ FORMAT: list[tuple[Callable[[Tree], None], str]] = [
     (at("post_processor.single[0]", {"Token": {"id": "A", "type_id": 0}}), "post_processor.single[0]"),
     (at("post_processor.special_tokens.[CLS].ids", [2**32]), "post_processor.special_tokens.[CLS].ids[0]"),
     (at("post_processor.special_tokens.[CLS].ids", []), "post_processor.special_tokens.[CLS]"),
+    (
+        at(
+            "post_processor",
+            {"single": [{"Sequence": {"id": "B", "type_id": 0}}], "pair": [], "special_tokens": {}},
+        ),
+        "post_processor.single[0].Sequence.id",
+    ),
     (at("post_processor", {"type": "BertProcessing", "cls": ["[CLS]"]}), "post_processor.cls"),
     (at("post_processor", {"type": "BertProcessing", "cls": ["a", 2**32]}), "post_processor.cls[1]"),
 ]

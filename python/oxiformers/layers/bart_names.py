@@ -182,7 +182,7 @@ class BartNamesLayer(Part):
 
 
 class BartNamesEncoderLayer(BartNamesLayer):
-    """A layer of an encoder."""
+    """Self-attention, then the feed-forward part; each is normalised after its residual."""
 
     arguments: ClassVar[tuple[str, ...]] = ("attention_mask", "layer_head_mask", "output_attentions")
 

@@ -129,7 +129,7 @@ class BartStack(Seq2SeqStack, BartPreTrainedModel):
 
 
 class BartEncoder(BartStack):
-    """The encoder."""
+    """Reads ids or embeddings; without a causal mask and without a cache."""
 
     is_decoder = False
 
@@ -142,7 +142,7 @@ class BartEncoder(BartStack):
 
 
 class BartDecoder(BartStack):
-    """The decoder."""
+    """Continues ids step by step, reading what the encoder made."""
 
     is_decoder = True
 

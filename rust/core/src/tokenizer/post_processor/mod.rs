@@ -76,6 +76,8 @@ impl PostProcessor {
             (Some("BertProcessing"), _) => bert.map(Self::Bert),
             (Some("ByteLevel"), _) => ByteLevelProcessor::read(node).map(Self::ByteLevel),
             (Some(_), Err(error)) => Err(error),
+            // Nothing else has this key: what is wrong in it says more than that no type is named.
+            (None, Err(error)) if node.optional("single")?.is_some() => Err(error),
             (None, _) => {
                 node.fields()?;
                 Err(node.refuse_key("type", format!("one of {}", NAMES.join(", ")), "nothing"))
