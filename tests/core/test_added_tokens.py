@@ -39,6 +39,23 @@ NORMALIZERS = [
 ]
 
 
+@pytest.mark.parametrize("normalized", [False, True])
+@pytest.mark.parametrize("content", [" ", "Ġ", "é", "über", "日本", "a b"])
+def test_added_tokens_where_the_normalizer_writes_bytes(content: str, normalized: bool) -> None:
+    """They are searched for as bytes, and decode to what was added."""
+    found = json.loads(tree(None, None, {"[UNK]": 0}, []))
+    found["normalizer"] = {"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "ByteLevel"}]}
+    found["decoder"] = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
+    tokenizer = Tokenizer.from_str(json.dumps(found))
+    tokenizer = tokenizer.with_added_tokens([AddedToken(content, normalized=normalized)])
+    (encoding,) = tokenizer.encode_batch([content])
+    assert encoding.ids == [1]
+    assert tokenizer.decode(encoding.ids, False) == content
+    assert tokenizer.decode_tokens([tokenizer.id_to_token(1) or ""]) == content
+    stream = tokenizer.stream(False)
+    assert stream.step(1) == content
+
+
 @pytest.mark.parametrize("special", [False, True])
 @pytest.mark.parametrize("sequence", [False, True])
 @pytest.mark.parametrize("known", [False, True])

@@ -153,6 +153,11 @@ impl AddedVocabulary {
         Some(self.forms.get(&id).unwrap_or(&token.content))
     }
 
+    /// Whether an added token is searched for in a normalized form that is not its content.
+    pub fn has_form(&self, id: u32) -> bool {
+        self.forms.contains_key(&id)
+    }
+
     /// Whether a token's text is that of a special token.
     pub fn is_special(&self, text: &str) -> bool {
         let first = text.as_bytes().first().copied().unwrap_or_default();

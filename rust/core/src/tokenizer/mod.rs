@@ -269,8 +269,11 @@ impl Tokenizer {
         (!skip_special_tokens || !self.added.is_special(token.text)).then_some(token)
     }
 
-    /// Where an added token is from.
+    /// Where an added token is from. One that the normalizer writes as bytes is decoded like a token of the model.
     fn origin(&self, id: u32) -> Origin {
+        if self.added.has_form(id) && self.normalizer.as_ref().is_some_and(Normalizer::writes_bytes) {
+            return Origin::Model;
+        }
         if self.model.vocab().token(id).is_some() { Origin::Both } else { Origin::Added }
     }
 

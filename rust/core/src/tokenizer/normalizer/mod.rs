@@ -153,6 +153,15 @@ impl Normalizer {
         }
     }
 
+    /// Whether it writes bytes, each as the character that stands for it.
+    pub fn writes_bytes(&self) -> bool {
+        match self {
+            Self::ByteLevel => true,
+            Self::Sequence(all) => all.iter().any(Self::writes_bytes),
+            _ => false,
+        }
+    }
+
     /// Normalizes characters in place. `edges` says which ends of the piece they have.
     ///
     /// Fails where a pattern can't be matched in reasonable time, or the text grows beyond all reason.
