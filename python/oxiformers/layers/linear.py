@@ -75,15 +75,18 @@ def onednn_is_faster(dtype: torch.dtype) -> bool:
     """Whether oneDNN computes linear layers of this dtype faster than F.linear does on this machine.
 
     Timed once a process in float32, in a few milliseconds; ``OXIFORMERS_LINEAR=onednn`` or ``torch`` decides instead.
+    On processors without AVX-512 oneDNN has no bfloat16 product.
     """
     if dtype not in (torch.float32, torch.bfloat16) or not torch.backends.mkldnn.is_available():
+        return False
+    if dtype is torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return False
     choice = env.linear_library()
     if choice != "auto":
         return choice == "onednn"
     if dtype is torch.bfloat16:
         # F.linear is oneDNN here as well, but copies the bias ahead and leaves the activation for later.
-        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        return True
     with torch.inference_mode():
         rows, weight = torch.ones(64, 512, dtype=dtype), torch.ones(512, 512, dtype=dtype)
         ours = _fastest(lambda: torch.ops.mkldnn._linear_pointwise(rows, weight, None, "none", [], ""))
