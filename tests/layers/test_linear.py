@@ -82,3 +82,12 @@ def test_unknown_library_is_refused(monkeypatch):
     with pytest.raises(ArgumentError, match="OXIFORMERS_LINEAR"):
         linear.onednn_is_faster(torch.float32)
     linear.onednn_is_faster.cache_clear()
+
+
+def test_bfloat16_is_left_to_torch_where_onednn_has_no_product(monkeypatch):
+    monkeypatch.setenv("OXIFORMERS_LINEAR", "onednn")
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    linear.onednn_is_faster.cache_clear()
+    assert linear.onednn_is_faster(torch.float32)
+    assert not linear.onednn_is_faster(torch.bfloat16)
+    linear.onednn_is_faster.cache_clear()
